@@ -49,7 +49,7 @@ def correlate(
     estimate, truth = np.asarray(estimate, float), np.asarray(truth, float)
     if estimate.shape != truth.shape:
         raise ValueError(
-            f"correlate: estimate and truth need the same shape, got "
+            "correlate: estimate and truth need the same shape, got "
             f"{list(estimate.shape)} and {list(truth.shape)}."
         )
     a, b = _standardised(estimate), _standardised(truth)
@@ -74,7 +74,7 @@ def rate(successes: int, trials: int, *, level: float = 0.95) -> Interval:
     """
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(
-            f"rate: expected at most as many successes as trials, and one trial or "
+            "rate: expected at most as many successes as trials, and one trial or "
             f"more, got {successes} successes of {trials} trials."
         )
     interval = stats.binomtest(successes, trials).proportion_ci(level, method="exact")

@@ -25,10 +25,10 @@ CREATE TABLE IF NOT EXISTS revoked_certificates (
 
 
 def begin_tables(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables where they are missing, in a transaction that has begun.
+    """Create missing tables, within a transaction that has begun.
 
     Raises:
-      ProtocolError: they are those of another release.
+      ProtocolError: the tables are those of another release.
     """
     for statement in _SCHEMA.strip().rstrip(";").split(";"):
         connection.execute(statement)
@@ -37,17 +37,17 @@ def begin_tables(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("INSERT INTO identities_version VALUES (?)", (_VERSION,))
     elif rows != [(_VERSION,)]:
         raise ProtocolError(
-            f"{path} holds tokens of version {rows[0][0]}, here is {_VERSION}; use the "
+            f"{path} holds tokens of version {rows[0][0]}, not {_VERSION}; use the "
             "release of helix_jax that wrote it."
         )
 
 
 def open_tables(path: Path) -> Opened:
-    """A connection to a file that is there.
+    """A connection to an existing file.
 
     Raises:
-      sqlite3.Error: it is not.
+      sqlite3.Error: the file does not exist.
     """
     if not path.is_file():
-        raise sqlite3.OperationalError("there is no such file any more")
+        raise sqlite3.OperationalError("the file no longer exists")
     return open_file(path)

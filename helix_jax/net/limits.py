@@ -1,6 +1,6 @@
-"""Limits of each client: at once, in a second and in a day.
+"""Limits of each client: concurrent, per second and per day.
 
-Rates go by the monotonic clock, which does not jump. Days are the state's, see there.
+Rates use the monotonic clock, which does not jump. Days are those of `state.today`.
 """
 
 import contextlib
@@ -15,16 +15,16 @@ from helix_jax.net.settings import Limits
 from helix_jax.net.state import State, today
 
 LOG = logging.getLogger(__name__)
-_WRITE_SECONDS = 5.0  # between writings of usage
+_WRITE_SECONDS = 5.0  # between writes of usage
 _REMEMBERED = 10_000
 _SHARE = 0.25  # of the memory, for one client's bodies
 
 
 class Meter:
-    """One client's use.
+    """One client's usage.
 
     Attributes:
-      requests, uploads: under way.
+      requests, uploads: number in progress.
       held: bytes of memory for bodies.
     """
 
@@ -37,7 +37,7 @@ class Meter:
         """Count one request.
 
         Raises:
-          Refusal: it is one too many.
+          Refusal: the client exceeds its requests per second or bytes per day.
         """
         now, rate = time.monotonic(), self.limits.requests_per_second
         self._left = min(2 * rate, self._left + (now - self._at) * rate)
@@ -57,7 +57,7 @@ class Meter:
 
 
 class Meters:
-    """All clients' use, and the memory of all requests under way."""
+    """All clients' usage, and the memory of all requests in progress."""
 
     def __init__(
         self, state: State, limits_of: Callable[[str], Limits], memory_bytes: float
@@ -69,7 +69,7 @@ class Meters:
         self._written, self._day = time.monotonic(), today()
 
     def of(self, identity: str) -> Meter:
-        """A client's."""
+        """The meter of a client."""
         self._write_now_and_then()
         meter = self._meters.get(identity)
         if meter is None:
@@ -82,10 +82,10 @@ class Meters:
 
     @contextlib.contextmanager
     def request(self, identity: str, *, upload: bool) -> Iterator[Meter]:
-        """A request of a client, while it is under way.
+        """Count a request of a client while it is in progress.
 
         Raises:
-          Refusal: the client has too many, or the day's bytes are used up.
+          Refusal: the client has too many, or has used up its bytes per day.
         """
         meter = self.of(identity)
         meter.take()
@@ -103,12 +103,13 @@ class Meters:
 
     @contextlib.contextmanager
     def memory(self, size: int, meter: Meter) -> Iterator[None]:
-        """Room for so many bytes of a client, while they are in memory.
+        """Reserve room for bytes of a client while they are in memory.
 
-        One client has a quarter of it, or one body: it may announce what never comes.
+        One client gets at most a quarter of the memory, or one body, since it may
+        announce bytes that never arrive.
 
         Raises:
-          Refusal: there is none now.
+          Refusal: there is not enough room now.
         """
         if self.held + size > self._memory:
             raise Refusal("busy", f"{self.held} bytes are under way", after=1)
@@ -123,9 +124,10 @@ class Meters:
             meter.held -= size
 
     def write(self) -> None:
-        """Bring to the state what was counted since the last time.
+        """Write what was counted since the last write to the state.
 
-        On a full disk that waits: it bounds load, and what needs no disk is served.
+        On a full disk the write is postponed: usage only limits load, and requests that
+        need no disk are still served.
         """
         try:
             for identity, meter in self._meters.items():
@@ -138,7 +140,7 @@ class Meters:
                     )
                     meter.new_requests = meter.new_bytes = 0
         except sqlite3.OperationalError as error:
-            LOG.error("usage is not written: %s", error)
+            LOG.error("usage could not be written: %s", error)
         self._written = time.monotonic()
 
     def _write_now_and_then(self) -> None:

@@ -12,17 +12,17 @@ ATTEMPTS = 5
 async def until_answered(
     attempt: Callable[[], Awaitable[Result]], *, lost: tuple[str, ...] = ("answered",)
 ) -> Result:
-    """What an attempt returns; one whose answer was lost is made again.
+    """Return the result of an attempt, retrying if its answer was lost.
 
-    A message that was answered once is not answered again, so each attempt encrypts
-    anew; what one asks for is the same, so that nothing more is told.
+    A message is answered only once, so each attempt encrypts anew; all attempts ask for
+    the same thing, so retrying reveals nothing more.
 
     Args:
-      attempt: asks.
-      lost: codes of refusals that say so.
+      attempt: sends the request.
+      lost: codes of refusals that mean that the answer was lost.
 
     Raises:
-      ServiceError: another refusal, or the last attempt was lost, too.
+      ServiceError: another refusal, or the last attempt was lost too.
     """
     for left in reversed(range(ATTEMPTS)):
         try:

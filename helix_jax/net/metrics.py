@@ -1,4 +1,4 @@
-"""The service's counts, in the form of Prometheus."""
+"""The service's counters, in Prometheus format."""
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,9 +22,9 @@ class Metrics:
       seconds: by route, from the first byte of a request to the last of its answer.
       bytes: by direction, "up" or "down".
       restarts: of workers.
-      waiting: requests for a worker.
-      under_way: requests.
-      memory: bytes of bodies under way.
+      waiting: requests that wait for a worker.
+      under_way: requests in progress.
+      memory: bytes of bodies in progress.
       repeated: answers given again to a repeated request.
     """
 

@@ -1,4 +1,4 @@
-"""The steps of a search, taken with a service."""
+"""The steps of a search, run against a service."""
 
 import asyncio
 from typing import Any, NamedTuple
@@ -16,15 +16,15 @@ class _Found(NamedTuple):
 
 
 async def take_steps(transport: Transport, index: str, steps: Steps) -> Any:
-    """What the steps return, once each of their requests was answered.
+    """Send each request of the steps to the service; return the steps' result.
 
     Args:
       transport: to the service.
-      index: that is asked.
+      index: name of the index.
       steps: of `SearchClient.search` or `read`.
 
     Raises:
-      ServiceError: refused, or not reached.
+      ServiceError: the service refused, or could not be reached.
     """
     path = f"/v1/indexes/{index}/answers"
     request: Request | _Found = await asyncio.to_thread(next, steps)
@@ -37,7 +37,7 @@ async def take_steps(transport: Transport, index: str, steps: Steps) -> Any:
 
 
 def _sent(steps: Steps, answers: list[bytes]) -> Request | _Found:
-    """The next request, or what was found: no exception crosses a thread."""
+    """The next request, or the result: StopIteration must not leave the thread."""
     try:
         return steps.send(answers)
     except StopIteration as end:

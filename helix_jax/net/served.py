@@ -1,7 +1,7 @@
-"""What an application needs of a service, and of one that answers clients' messages.
+"""What an application needs from a service, and from one that answers messages.
 
-`service.Service` has all of it; services that compute in their own process begin with
-`aggregation.service_base.ServiceBase`.
+`service.Service` provides all of it; services that compute in their own process build
+on `aggregation.service_base.ServiceBase`.
 """
 
 from collections.abc import Sequence
@@ -19,26 +19,26 @@ class Workers(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether one serves."""
+        """Whether at least one serves."""
 
     @property
     def places(self) -> Sequence[Place]:
-        """One for each."""
+        """One for each worker."""
 
 
 class Served(Protocol):
-    """A service: who may ask is known, what is asked is bounded and counted."""
+    """A service that knows its clients, and limits and counts their requests."""
 
     draining: bool
-    """No new work is taken."""
+    """Whether no new work is accepted."""
 
     @property
     def settings(self) -> ServiceSettings:
-        """Where it listens, and its limits."""
+        """Where the service listens, and its limits."""
 
     @property
     def pool(self) -> Workers:
-        """What computes."""
+        """The workers."""
 
     @property
     def meters(self) -> Meters:
@@ -46,24 +46,24 @@ class Served(Protocol):
 
     @property
     def metrics(self) -> Metrics:
-        """Numbers of all requests."""
+        """Counters of all requests."""
 
     @property
     def audit(self) -> Audit:
         """The log of who asked for what."""
 
     async def start(self) -> None:
-        """Be ready to answer."""
+        """Get ready to answer."""
 
     async def close(self) -> None:
-        """Leave the state whole."""
+        """Close, leaving the state complete."""
 
     def capabilities(self) -> dict[str, Any]:
         """What a client must know before it asks; JSON-able."""
         ...
 
     async def account(self, identity: str) -> dict[str, Any]:
-        """What a client has had; JSON-able."""
+        """What a client has used; JSON-able."""
         ...
 
 

@@ -41,19 +41,19 @@ _DRAIN_SECONDS = 10  # beyond what a worker may take
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, whose signals are ours."""
+    """uvicorn's server, without its signal handlers: we install our own."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave them alone."""
+        """Leave signals alone."""
         yield
 
 
 def check_settings(settings: ServiceSettings) -> None:
-    """Refuse what cannot be served, before anything is begun.
+    """Refuse settings that cannot be served, before anything starts.
 
     Raises:
-      RunError: says what.
+      RunError: says which.
     """
     if not settings.heads and not settings.rows and not settings.indexes:
         raise RunError("nothing is served: give --heads, --rows, --indexes or --config")
@@ -71,7 +71,7 @@ def check_settings(settings: ServiceSettings) -> None:
             ):
                 raise RunError(
                     f"clients.{identity}.budgets.{head}: expected more than 0 bits, "
-                    f"got {bits!r}; for none give no token and no certificate"
+                    f"got {bits!r}; to allow none, issue no token and no certificate"
                 )
         try:
             settings.limits_of(identity)
@@ -80,10 +80,10 @@ def check_settings(settings: ServiceSettings) -> None:
 
 
 def check_listening(settings: ServiceSettings) -> None:
-    """Refuse where and how nothing may be listened at.
+    """Refuse an address, or TLS settings, that must not be listened on.
 
     Raises:
-      RunError: says what.
+      RunError: says which.
     """
     if bool(settings.certificate) != bool(settings.private_key):
         raise RunError("certificate and private_key need each other")
@@ -101,7 +101,7 @@ def check_listening(settings: ServiceSettings) -> None:
 def identifier(
     settings: ServiceSettings, identities: Identities
 ) -> Callable[[Request], str | None]:
-    """The client of a request: by token, certificate, or, if allowed, neither."""
+    """Identify a request's client by token, certificate or, if allowed, neither."""
 
     def identify(request: Request) -> str | None:
         written = request.headers.get("authorization")
@@ -132,7 +132,7 @@ def serve(
       on_end: gets a sentence: what was served, how many requests, where the state is.
 
     Raises:
-      RunError: it cannot be served; says why.
+      RunError: the service cannot be served; says why.
     """
     check_settings(settings)
     doors = *DOORS, *page_doors()
@@ -148,16 +148,16 @@ def serve_service(
     on_ready: Callable[[str], None] = print,
     on_end: Callable[[str], None] = print,
 ) -> None:
-    """The same of a service that is made, or of another one with its methods.
+    """Serve a given service, until the process is asked to end.
 
     Args:
-      settings: of where it listens, and who may ask.
-      service: that is asked.
-      doors: what of it is shown.
+      settings: where to listen, and who may ask.
+      service: the service.
+      doors: the routes that it offers.
       on_ready, on_end: as for `serve`.
 
     Raises:
-      RunError: it cannot be served; says why.
+      RunError: the service cannot be served; says why.
     """
     folder = Path(settings.state)
     identities = Identities(folder / FILE)
@@ -177,7 +177,7 @@ async def listen(
     app: ASGIApp,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Start a service, answer by an application until a signal, and close it."""
+    """Start a service, serve its application until a signal, and close it."""
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -231,7 +231,7 @@ async def listen(
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it is installed: a third less of a request's time."""
+    """Run on uvloop if it is installed: requests take a third less time."""
     if importlib.util.find_spec("uvloop") is None:  # not on Windows
         asyncio.run(work)
     else:

@@ -1,7 +1,7 @@
 """A provider's service: who may ask for what, and which worker does it.
 
-HTTP is in `app.py` and `doors.py`, computing in `desk.py`, the way to it in
-`dispatch.py`; here are names, owners, and answers that are given again.
+HTTP is in `app.py` and `doors.py`, computing in `desk.py`, dispatch to the workers in
+`dispatch.py`; this file handles names, owners and repeated answers.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ from helix_jax.net.refusals import Refusal
 from helix_jax.net.settings import ServiceSettings
 from helix_jax.net.state import KnownFit, State
 
-MOST_PARTS = 1024  # of an index, that one message asks
+MOST_PARTS = 1024  # of an index, in one request
 
 
 class Service:
-    """All that requests share.
+    """Everything that requests share.
 
     Attributes:
       settings, state, pool, meters, metrics, audit: of the service.
-      draining: no new work is taken.
+      draining: whether no new work is accepted.
     """
 
     def __init__(self, settings: ServiceSettings):
@@ -53,9 +53,9 @@ class Service:
         """Start the workers.
 
         Raises:
-          Refusal: they cannot serve, and say why.
+          Refusal: they cannot serve; says why.
         """
-        for fit in self.state.ended_fits():  # a service was killed before this
+        for fit in self.state.ended_fits():  # left by a service that was killed
             shutil.rmtree(self.state.folder / "fits" / fit.hex(), ignore_errors=True)
         await self.pool.start()
         self._sweeper = asyncio.create_task(self._sweep())
@@ -64,7 +64,7 @@ class Service:
         """Give up abandoned fits, now and every hour."""
         while True:
             for fit in self.state.abandoned_fits(3600 * self.settings.fit_hours):
-                # The next hour sees it again.
+                # Retried in an hour.
                 with contextlib.suppress(Refusal, sqlite3.OperationalError):
                     head = {"op": "end_fit", "fit": fit.hex()}
                     await self._dispatch.run(head, bound=fit)
@@ -73,7 +73,7 @@ class Service:
             await asyncio.sleep(3600)
 
     async def close(self) -> None:
-        """End the workers and leave the state whole."""
+        """End the workers and leave the state complete."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self.pool.close()
@@ -86,7 +86,7 @@ class Service:
         return {**provider_fields(self.settings), **self.pool.about}
 
     async def account(self, identity: str) -> dict[str, Any]:
-        """What a client has had, and may have; JSON-able."""
+        """What a client has used, and may use; JSON-able."""
         told = await self._dispatch.run({"op": "spent", "identity": identity})
         used, served = self.meters.of(identity).used_bytes, self.pool.about["heads"]
         return account(self.settings, identity, told.head["spent"], used, served)
@@ -97,7 +97,7 @@ class Service:
         profile = profile_of(bundle)
         owner = self.state.owner(key)
         if owner != identity:
-            # Only who has the whole of it learns whose it is.
+            # Only a client with the whole bundle learns whose key it is.
             head = {"op": "key", "profile": profile}
             learnt = await self._dispatch.run(head, bundle)
             if learnt.head["key"] != name:
@@ -106,7 +106,7 @@ class Service:
             self.state.add_key(key, identity, profile, bundle, most=most)
 
     async def offer(self, identity: str, head: str) -> bytes:
-        """The layer of a head, as this client is answered."""
+        """The layer of a head, under this client's policy."""
         _require(head, self.settings.heads)
         found = await self._dispatch.run(
             {"op": "offer", "head": head, "identity": identity}
@@ -153,7 +153,7 @@ class Service:
     async def begin_fit(
         self, identity: str, name: str, rows: str, key_name: str
     ) -> bytes:
-        """Begin a fit, or find it again; its offer."""
+        """Begin a fit, or find it again; returns its offer."""
         fit, key = fit_of(identity, name), sixteen_bytes(key_name)
         _require(rows, self.settings.rows)
         self._dispatch.require_own_key(identity, key)
@@ -169,7 +169,7 @@ class Service:
         return (await self._of_fit(fit, known, {"op": "fit"})).body
 
     async def fit_state(self, identity: str, name: str) -> dict[str, Any]:
-        """How far a fit is; JSON-able."""
+        """How far a fit has come; JSON-able."""
         fit, known = self._own_fit(identity, name)
         found = await self._of_fit(fit, known, {"op": "next"})
         return {"rows": known.rows, "next": found.head["next"]}
@@ -177,7 +177,7 @@ class Service:
     async def put_rows(
         self, identity: str, name: str, chunk: int, message: bytes
     ) -> int:
-        """Take a message of rows; the number of the next."""
+        """Take a message of rows; returns the number of the next."""
         fit, known = self._own_fit(identity, name)
         head = {"op": "rows", "chunk": chunk}
         return (await self._of_fit(fit, known, head, message)).head["next"]
@@ -194,7 +194,7 @@ class Service:
         return found.head["parts"], found.body
 
     async def end_fit(self, identity: str, name: str) -> None:
-        """Forget a fit; one that was forgotten stays so."""
+        """Forget a fit for good."""
         fit = fit_of(identity, name)
         if self.state.fit(fit) is None:
             raise Refusal("not_found", f"fit {name} for {identity}")

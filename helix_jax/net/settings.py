@@ -19,11 +19,11 @@ class HeadSettings:
       policy: of the answers; empty for the profile's own.
       profile: of the parameters.
       budget: bits that one client may have; None for no limit.
-      input_norm: largest |x|_2 of a query; None for twice the largest of the rows of
-        its width that are served, too.
+      input_norm: largest |x|_2 of a query; None for twice the largest norm of the
+        served rows of the same width.
       minimise: "time" or "traffic".
-      query_bits, result_bits: scales that several providers share, whose answers are
-        added; None for the best of this head alone.
+      query_bits, result_bits: scales shared by several providers whose answers are
+        added; None for the best scales of this head alone.
     """
 
     path: str
@@ -37,7 +37,7 @@ class HeadSettings:
 
     @property
     def shared(self) -> tuple[int, int] | None:
-        """The scales that are shared; None for one's own."""
+        """The shared scales; None for the head's own."""
         if self.query_bits is None or self.result_bits is None:
             return None
         return self.query_bits, self.result_bits
@@ -48,11 +48,11 @@ class RowsSettings:
     """Rows of public texts that clients fit maps to.
 
     Attributes:
-      path: a store of activations, or an .npz file with y [n, d] and ids [n]; * in it
-        stands for what makes it the path of exactly one.
+      path: a store of activations, or an .npz file with y [n, d] and ids [n]; a pattern
+        with * must match exactly one path.
       profile: of the parameters.
       precision: bits that one number of the result carries.
-      share: of the bits of the rows that one client may have.
+      share: share of the rows' bits that one client may have.
     """
 
     path: str
@@ -66,12 +66,12 @@ class IndexSettings:
     """An index that clients search.
 
     Attributes:
-      path: its folder, of experiments.index.
+      path: its folder, made by experiments.index.
       policy: of the scores; empty for the profile's own.
       profile: of the parameters.
-      decoys: that clients are proposed.
+      decoys: number of decoys proposed to clients.
       budget: bits of scores that one client may have; None for no limit.
-      text_budget: the same of texts.
+      text_budget: the same for texts.
       weights_bytes: memory for transformed weights.
     """
 
@@ -104,9 +104,9 @@ class Limits:
     """The limits of one client.
 
     Attributes:
-      requests_per_second: on average; twice as many at once.
-      requests_at_once: under way.
-      uploads_at_once: messages of rows under way.
+      requests_per_second: on average; bursts may have twice as many.
+      requests_at_once: requests in progress.
+      uploads_at_once: messages of rows in progress.
       fits_per_day: begun.
       open_fits: begun and not ended; each takes some 100 MB of the state's disk.
       bytes_per_day: both ways together.
@@ -124,29 +124,30 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class ServiceSettings:
-    """All of a provider's service.
+    """All settings of a provider's service.
 
     Attributes:
       name: shown to clients.
       state: folder of what must outlive the process.
       host, port: where it listens.
       certificate, private_key: PEM files of TLS.
-      client_authority: PEM file; clients show certificates of it (mutual TLS).
+      client_authority: PEM file of the authority that signs clients' certificates
+        (mutual TLS).
       plain_http: no TLS, on loopback only.
       anonymous: clients need neither token nor certificate, on loopback only.
       workers: processes that compute.
-      worker_threads: threads of the processor that one of them computes with; 0: all.
-      operation_seconds: after which a worker is taken for lost.
-      body_seconds: within which a request must have arrived.
-      fit_hours: after which a fit that was begun is given up; its folder holds sums of
-        some 130 kB a column.
-      waiting: requests that wait for a worker, at most.
-      memory_bytes: of requests and answers that are under way.
-      body_bytes: of one request.
-      show_load: coarse numbers of the load are shown to everybody, see page/status.py.
+      worker_threads: processor threads of each worker; 0: all.
+      operation_seconds: time after which a worker counts as lost.
+      body_seconds: time within which a request must arrive completely.
+      fit_hours: time after which an unfinished fit is given up; its folder holds sums
+        of some 130 kB per column.
+      waiting: most requests that may wait for a worker.
+      memory_bytes: memory for requests and answers in progress.
+      body_bytes: most bytes of one request.
+      show_load: whether everybody sees coarse numbers of the load, see page/status.py.
       heads, rows, indexes: what is served, by name.
       limits: of every client.
-      clients: by identity, what some have otherwise.
+      clients: identity -> settings that differ for this client.
     """
 
     name: str = "helix_jax"

@@ -1,4 +1,4 @@
-"""A provider's settings, of flags and a TOML file.
+"""A provider's settings, from flags and a TOML file.
 
     name = "provider.example"
     state = "state"
@@ -47,7 +47,7 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
     """The settings of a TOML file, with absolute paths; checked by `make_settings`.
 
     Raises:
-      RunError: it cannot be read, or is no TOML.
+      RunError: the file cannot be read, or is not TOML.
     """
     with os_errors(path, "be read", RunError):
         text = Path(path).read_text(encoding="utf-8")
@@ -59,10 +59,10 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def make_settings(values: Mapping[str, Any]) -> ServiceSettings:
-    """Settings of nested mappings, as TOML and JSON hold them.
+    """Settings from nested mappings, as read from TOML or JSON.
 
     Raises:
-      RunError: says which field is not known, or is not what it should be.
+      RunError: a field is unknown or has the wrong type; says which.
     """
     return _make(ServiceSettings, values, "")
 

@@ -1,11 +1,11 @@
 """The service's records of clients, with the ledger in one SQLite file.
 
-    keys    whose a key is, and its bundle: a restarted service knows its clients
-    fits    whose a fit is, and of which rows
+    keys    owner and bundle of each key: a restarted service knows its clients
+    fits    owner and rows of each fit
     usage   bytes and requests of a client, by day
 
-Keys and fits are on disk when a call returns; usage is written now and then, and later
-counts are lost with the process: it limits load, not disclosure.
+Keys and fits are on disk when a call returns. Usage is written now and then, and counts
+since the last write are lost with the process: usage limits load, not disclosure.
 """
 
 import os
@@ -46,17 +46,18 @@ class State(StateFile):
     """
 
     def __init__(self, folder: str | os.PathLike):
-        """As `StateFile`."""
+        """Open the state, see `StateFile`."""
         super().__init__(folder)
         self._owners: dict[bytes, str] = {}
 
     def add_key(
         self, key: bytes, identity: str, profile: str, bundle: bytes, *, most: int
     ) -> None:
-        """Write down whose a key is; the first to bring it has it.
+        """Record the owner of a key: the first client to bring it.
 
         Raises:
-          Refusal: another has it, or all of the client's `most` keys are of open fits.
+          Refusal: another client owns it, or all of the client's `most` keys belong to
+            open fits.
         """
         with self._transaction() as connection:
             owner = self.owner(key)
@@ -77,7 +78,7 @@ class State(StateFile):
     def _drop_oldest_key(
         self, connection: sqlite3.Connection, identity: str, count: int
     ) -> None:
-        """Make room: each process of a client makes a key, and each of its fits."""
+        """Make room, since each process and each fit of a client makes a key."""
         found = connection.execute(
             "SELECT key FROM keys WHERE identity = ? AND key NOT IN "
             "(SELECT key FROM fits WHERE ended = 0) ORDER BY seconds LIMIT 1",
@@ -96,7 +97,7 @@ class State(StateFile):
         return found and KnownKey(*found)
 
     def owner(self, key: bytes) -> str | None:
-        """Whose a registered key is, which does not change; without its bundle."""
+        """The owner of a registered key, which does not change; None if unknown."""
         found = self._owners.get(key)
         if found is None:
             row = self._connection.execute(
@@ -119,11 +120,12 @@ class State(StateFile):
         most: float,
         open_fits: float,
     ) -> KnownFit:
-        """Write down a fit, once.
+        """Record a fit, once.
 
         Raises:
-          Refusal: it is another's, or was begun with other rows or another key; the
-            client has begun `most` in 24 hours.
+          Refusal: the fit is another client's, was begun with other rows or another
+            key, or has ended; or the client has begun `most` fits in 24 hours, or has
+            `open_fits` open ones.
         """
         with self._transaction() as connection:
             known, now = self.fit(fit), time.time()
@@ -131,7 +133,7 @@ class State(StateFile):
                 if known[:3] != (identity, rows, key) or known.ended:
                     raise Refusal("conflict", f"fit {fit.hex()} is {known}")
                 return known
-            # Of a clock that went back, fits of the future count, too.
+            # If the clock went back, fits in the future count too.
             (count,) = connection.execute(
                 "SELECT COUNT(*) FROM fits WHERE identity = ? AND seconds > ?",
                 (identity, now - DAY),
@@ -158,7 +160,7 @@ class State(StateFile):
         return found and KnownFit(*found)._replace(ended=bool(found[3]))
 
     def abandoned_fits(self, seconds: float) -> list[bytes]:
-        """Fits that were begun so long ago and never ended."""
+        """Fits that were begun more than `seconds` ago and never ended."""
         found = self._connection.execute(
             "SELECT fit FROM fits WHERE ended = 0 AND seconds < ?",
             (time.time() - seconds,),
@@ -166,17 +168,17 @@ class State(StateFile):
         return [fit for (fit,) in found]
 
     def end_fit(self, fit: bytes) -> None:
-        """Write down that a fit is over."""
+        """Record that a fit has ended."""
         with self._transaction() as connection:
             connection.execute("UPDATE fits SET ended = 1 WHERE fit = ?", (fit,))
 
     def ended_fits(self) -> list[bytes]:
-        """All fits that are over."""
+        """All fits that have ended."""
         found = self._connection.execute("SELECT fit FROM fits WHERE ended = 1")
         return [fit for (fit,) in found]
 
     def add_usage(self, identity: str, day: int, *, requests: int, size: int) -> None:
-        """Count requests and bytes of a client to a day since 1970."""
+        """Add requests and bytes of a client to a day, numbered from 1970."""
         with self._transaction(synced=False) as connection:
             connection.execute(
                 "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -195,5 +197,5 @@ class State(StateFile):
 
 
 def today() -> int:
-    """Days since 1970, by the clock on the wall."""
+    """Days since 1970, by the system clock."""
     return int(time.time() // DAY)

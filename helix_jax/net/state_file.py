@@ -49,20 +49,20 @@ class StateFile:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        """Open them, or begin.
+        """Open the file, or create it.
 
         Raises:
           RunError: the folder cannot be used, or others may read it.
-          ProtocolError: the file is something else.
+          ProtocolError: the file is not a ledger.
         """
         self.folder = Path(folder)
         with os_errors(folder, "be used as the service's state", RunError):
             self.folder.mkdir(0o700, parents=True, exist_ok=True)
             if self.folder.stat().st_mode & 0o077:
                 raise RunError(
-                    f"{folder} holds secrets, and others may read it: chmod 700."
+                    f"{folder} holds secrets, and others may read it; chmod 700 it."
                 )
-        self.ledger = Ledger(self.folder / FILE)  # the file is its own, first
+        self.ledger = Ledger(self.folder / FILE)  # first: it checks the file
         self._lock = threading.Lock()
         with os_errors(folder, "be used as the service's state", RunError):
             self._connection = sqlite3.connect(
@@ -76,7 +76,7 @@ class StateFile:
                 self._connection.execute(statement)
 
     def close(self) -> None:
-        """Leave the file whole."""
+        """Close the file, leaving it complete."""
         self._connection.close()
         self.ledger.close()
 

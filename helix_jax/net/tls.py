@@ -1,8 +1,8 @@
-"""How both sides of a connection know each other: TLS 1.3, certificates, pins.
+"""How both sides of a connection identify each other: TLS 1.3, certificates, pins.
 
-The server's certificate is verified, and that it names the requested host or address. A
-client's certificate, if the server is given an authority, must be signed by that
-authority; its subject's common name is the client.
+The client verifies the server's certificate, and that it names the requested host or
+address. If the server is given an authority, a client's certificate must be signed by
+it; the common name of its subject is the client's identity.
 
 Only this authority counts for clients, never the system's. No session is resumed: each
 connection shows its certificates again. A private key that others may read is refused.
@@ -29,11 +29,11 @@ _OLDER = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2, where that is allowed
 
 
 class PeerCertificate(NamedTuple):
-    """The certificate that a client has shown, verified.
+    """A client's verified certificate.
 
     Attributes:
       name: common name of its subject.
-      begins, ends: seconds since 1970 between which it holds.
+      begins, ends: seconds since 1970 between which it is valid.
     """
 
     name: str
@@ -55,11 +55,11 @@ def server_context(
       certificate: PEM file, the server's certificate first, then those between it and
         its authority.
       private_key: PEM file of its key, unencrypted, that nobody else may read.
-      client_authority: PEM file of who signs the certificates of clients; None asks
-        clients for none.
+      client_authority: PEM file of the authority that signs clients' certificates; None
+        asks clients for none.
       require_client: whether a client without a certificate is refused; False leaves
-        it to who reads the requests. One with a wrong certificate is refused anyway.
-      allow_older: takes TLS 1.2, too.
+        that to the request handler. An invalid certificate is always refused.
+      allow_older: whether to accept TLS 1.2 too.
 
     Raises:
       PathError: a file cannot be used: which, why, and what to do.
@@ -86,15 +86,16 @@ def client_context(
     """The TLS context of a client.
 
     Args:
-      authority: PEM file of who signs the server's certificate; None takes the
-        authorities of the system.
-      certificate, private_key: PEM files by which the client shows who it is.
+      authority: PEM file of the authority that signs the server's certificate; None
+        uses the authorities of the system.
+      certificate, private_key: PEM files that identify the client.
       pin: of the server's key, or of several that it may have; see `pins`.
-      allow_older: takes TLS 1.2, too.
+      allow_older: whether to accept TLS 1.2 too.
 
     Raises:
       PathError: a file cannot be used: which, why, and what to do.
-      ValueError: one of certificate and private_key alone, or a malformed pin.
+      ValueError: only one of certificate and private_key is given, or a pin is
+        malformed.
     """
     if (certificate is None) != (private_key is None):
         raise ValueError(
@@ -117,14 +118,14 @@ def client_context(
 def load_certificate(
     context: ssl.SSLContext, certificate: Place, private_key: Place
 ) -> float:
-    """Let a context show this certificate; one in use shows it from then on.
+    """Load a certificate into a context; one in use shows it from then on.
 
     Returns:
       Seconds since 1970 when the certificate ends.
 
     Raises:
-      PathError: a file cannot be used, the key is not the certificate's, or it has not
-        begun, or has ended.
+      PathError: a file cannot be used, the key does not belong to the certificate, or
+        the certificate is not valid now.
     """
     chain = local_path(certificate, "the certificate")
     key = local_path(private_key, "the private key")
@@ -132,8 +133,8 @@ def load_certificate(
     begins, ends = first.not_valid_before_utc, first.not_valid_after_utc
     if not begins.timestamp() <= time.time() < ends.timestamp():
         raise PathError(
-            f"{chain} holds from {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC, "
-            "not now; use another, or set the clock."
+            f"{chain} is valid from {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} "
+            "UTC, not now; use another certificate, or set the clock."
         )
     require_secret(key, "a private key")
     try:
@@ -161,7 +162,7 @@ def read_certificate(path: Place) -> x509.Certificate:
         return x509.load_pem_x509_certificates(content)[0]
     except ValueError as wrong:
         raise PathError(
-            f"{place} holds no certificate as PEM (-----BEGIN CERTIFICATE-----)."
+            f"{place} holds no PEM certificate (-----BEGIN CERTIFICATE-----)."
         ) from wrong
 
 
@@ -172,7 +173,8 @@ def peer_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate | No
       tls: a connection of the server, after the handshake.
 
     Raises:
-      KeyRoleError: it does not say one name, or has ended since the handshake.
+      KeyRoleError: the certificate does not have exactly one name that can be revoked,
+        or has expired since the handshake.
     """
     shown: dict[str, Any] | None = tls.getpeercert()
     if not shown:
@@ -184,7 +186,7 @@ def peer_certificate(tls: ssl.SSLObject | ssl.SSLSocket) -> PeerCertificate | No
             f"a client's certificate needs one common name, got {names!r}."
         )
     try:
-        check_name(names[0])  # what cannot be revoked is not let in
+        check_name(names[0])  # a name that cannot be revoked is not admitted
     except RunError as error:
         raise KeyRoleError(f"a client's certificate: {error}") from error
     begins = float(ssl.cert_time_to_seconds(shown["notBefore"]))
@@ -204,7 +206,7 @@ def _context(side: ssl._SSLMethod, allow_older: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(side)
     older, default = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
     context.minimum_version = older if allow_older else default
-    context.set_ciphers(_OLDER)  # says nothing of TLS 1.3, all of whose suites are good
+    context.set_ciphers(_OLDER)  # does not affect TLS 1.3, whose suites are all good
     context.set_alpn_protocols(["http/1.1"])
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     return context

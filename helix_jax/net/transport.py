@@ -1,7 +1,7 @@
-"""A client's requests: sent again when it can help, each with its time.
+"""A client's requests, with timeouts and retries.
 
-What is sent again is the same bytes, so that the service can tell; what it does with
-them is docs/protocol.md's. A refusal that asking again does not change is raised.
+A retry sends the same bytes, so that the service recognises it; docs/protocol.md says
+what the service does then. A refusal that no retry would change is raised.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from helix_jax.net.refusals import CODES
 from helix_jax.secret_files import read_secret
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
-_REFUSAL_BYTES = 1000  # of what says that something is refused
+_REFUSAL_BYTES = 1000  # most of a refusal's body
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
@@ -65,25 +65,25 @@ class Transport:
         answer_bytes: int = 2**28,
         again: Collection[str] = (),
     ):
-        """Take the address and what each side is known by; nothing is sent yet.
+        """Take the address and what identifies each side; nothing is sent yet.
 
         Args:
           url: https://HOST:PORT.
           token: of this client.
-          authority: PEM file of who signs the service's certificate; None: the
-            system's.
+          authority: PEM file of the authority that signs the service's certificate;
+            None: those of the system.
           certificate, private_key: PEM files of this client (mutual TLS).
           pin: "sha256/..." of the service's public key.
           plain_http: allow http://, on loopback only.
           timeout_seconds: of one request.
-          patience_seconds: of all attempts at one, from the first.
-          answer_bytes: most of an answer; a larger one is refused.
-          again: codes of refusals after which asking again can help, beside those that
-            say so themselves.
+          patience_seconds: of all attempts at one request, from the first.
+          answer_bytes: size limit of an answer; a larger one is refused.
+          again: codes of refusals after which a retry can help, in addition to those
+            that say so themselves.
 
         Raises:
-          RunError: an address that cannot be, or is not allowed.
-          ValueError: a token that cannot be sent.
+          RunError: the address is malformed, or not allowed.
+          ValueError: the token cannot be sent.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -95,7 +95,7 @@ class Transport:
             context = tls.client_context(authority, certificate, private_key, pin)
         headers = {"accept-encoding": "identity"}
         if token and not _TOKEN.fullmatch(token):
-            raise ValueError("Transport: the token has characters that none has.")
+            raise ValueError("Transport: the token has characters that no token has.")
         if token:
             headers["authorization"] = f"Bearer {token}"
         self._patience, self.url = patience_seconds, url
@@ -119,15 +119,15 @@ class Transport:
         query: list[tuple[str, str]] | None = None,
         most: int | None = None,
     ) -> Answer:
-        """Send a request until it is answered, refused for good, or patience ends.
+        """Send a request until it is answered, refused for good, or patience runs out.
 
         Args:
           method, path, query: of the request.
-          body: of it; None for none.
-          most: bytes of this answer; None for those of any.
+          body: of the request; None for none.
+          most: size limit of this answer in bytes; None for that of all answers.
 
         Raises:
-          ServiceError: says which.
+          ServiceError: the request was refused, or the service could not be reached.
         """
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + self._patience, FIRST_PAUSE
@@ -166,12 +166,12 @@ class Transport:
         query: list[tuple[str, str]] | None,
         most: int | None,
     ) -> tuple[httpx2.Response, bytes]:
-        """One request; an answer that is larger than any can be is not read on."""
+        """Send one request; stop reading an answer that exceeds its size limit."""
         found, most = bytearray(), self._answer_bytes if most is None else most
         async with self._http.stream(
             method, path, content=body, params=None if query is None else tuple(query)
         ) as answer:
-            if "content-encoding" in answer.headers:  # nobody asked for it
+            if "content-encoding" in answer.headers:  # it was not requested
                 raise ServiceError("malformed", f"{answer.url} answered compressed.")
             async for piece in answer.aiter_raw():
                 found += piece
@@ -190,7 +190,7 @@ def read_token(path: str | os.PathLike) -> str:
     """A token from a file that only its owner may read.
 
     Raises:
-      RunError: it cannot be read, or others may.
+      RunError: the file cannot be read, or others may read it.
     """
     content = read_secret(Path(path), "a client's token", raises=RunError)
     try:
@@ -213,7 +213,7 @@ def _refusal(answer: httpx2.Response, content: bytes) -> tuple[ServiceError, boo
 
 
 def _is_distrust(error: BaseException | None) -> bool:
-    """Whether a certificate, a name or a pin was wrong: no other attempt helps."""
+    """Whether a certificate, a name or a pin was wrong: no retry can help."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError | HelixError):
             return True

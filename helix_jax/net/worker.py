@@ -2,10 +2,11 @@
 
     python -m helix_jax.net.worker FD SERVICE
 
-FD is its end of a socket pair, SERVICE the service's process. The first frame holds the
-settings; then each request is a frame with "op" in its head, answered by one frame:
-"ok", or "code" and "detail". Between requests it makes masks for the keys that asked
-lately. It ends with the service. Nothing in it is missed when it dies: see `desk.py`.
+FD is the worker's end of a socket pair, SERVICE the id of the service's process. The
+first frame holds the settings; then each request is a frame with "op" in its head,
+answered by one frame: "ok", or "code" and "detail". Between requests it prepares masks
+for the keys that asked recently. It ends with the service. Nothing is lost when it
+dies: see `desk.py`.
 """
 
 import logging
@@ -47,7 +48,7 @@ def serve(end: socket.socket) -> None:
     except Exception as error:
         send(end, _refused(error))
         return
-    ready = select.poll()  # whatever the number of the socket
+    ready = select.poll()  # unlike select, takes sockets of any number
     ready.register(end, select.POLLIN)
     while True:
         while not ready.poll(0) and desk.prepare_one():
@@ -99,9 +100,9 @@ def answer(
 
 
 def warm(desk: Desk) -> None:
-    """Compile what queries need, with weights of zeros and a key of its own.
+    """Compile what queries need, with weights of ones and a key of its own.
 
-    Where Pyfhel is missing, so that no key can be made, the first queries compile.
+    Without Pyfhel no key can be made; then the first queries compile.
     """
     for name in desk.settings.heads:
         provider = desk.provider(name, desk.settings.policy_of("", name))
@@ -135,9 +136,9 @@ def _refused(error: Exception) -> Frame:
 
 
 def main() -> None:
-    """Serve the socket whose number is the first word, with its service's end."""
+    """Serve the socket whose number is the first argument; end with the service."""
     end_with(int(sys.argv[2]))
-    # The service alone decides when a worker ends: ^C, and systemd, reach all.
+    # Only the service decides when a worker ends: ^C and systemd signal all processes.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="worker %(process)d: %(message)s")

@@ -1,6 +1,6 @@
 """A worker of the service and its successors: a process that does one thing at a time.
 
-A worker that dies, or takes too long, costs the request that it was doing.
+A worker that dies, or takes too long, costs only the request in progress.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ class Place:
     """A worker and its successors.
 
     Attributes:
-      turn: held by who uses it.
-      serves: whether there is a worker that does.
+      turn: lock held by whoever uses the worker.
+      serves: set while there is a worker that serves.
       waiting: how many wait for it or use it.
       learnt: what it was told since it was started, such as keys.
-      about: what it serves, as it says; None while it starts.
-      restarts: of a worker that had ended.
+      about: what it serves, by its own account; None while it starts.
+      restarts: how often a worker that had ended was replaced.
     """
 
     def __init__(self, number: int, settings: ServiceSettings, family: Family):
@@ -47,19 +47,19 @@ class Place:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """Id of the process; None if there is none."""
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
         """Start a process and wait until it serves.
 
         Raises:
-          Refusal: it says why it cannot, or ended.
+          Refusal: the process says why it cannot serve, or has ended.
         """
         ours, theirs = socket.socketpair()
         environment = dict(os.environ)
         if threads := self._settings.worker_threads:
-            # XLA's own pool and the products of matrices.
+            # Limit XLA's own pool, and matrix products.
             flags = environment.get("XLA_FLAGS", "")
             if threads == 1:
                 flags += " --xla_cpu_multi_thread_eigen=false"
@@ -90,10 +90,10 @@ class Place:
 
     @contextlib.asynccontextmanager
     async def taken(self) -> AsyncIterator[Self]:
-        """The worker to oneself; after the death of one, its successor.
+        """Exclusive use of the worker, or of its successor if it has died.
 
         Raises:
-          Refusal: none comes.
+          Refusal: no worker serves in time.
         """
         while True:
             try:
@@ -107,10 +107,10 @@ class Place:
                     return
 
     async def exchange(self, frame: Frame, *, seconds: float) -> Frame:
-        """Send a frame and receive its answer; for who holds `turn`.
+        """Send a frame and receive its answer; the caller holds `turn`.
 
         Raises:
-          Refusal: the worker refuses, or does not answer: it is dead then.
+          Refusal: the worker refuses, or does not answer, in which case it is killed.
         """
         if self._writer is None or self._reader is None:
             raise Refusal("lost", f"worker {self.number} is being replaced", after=1)
@@ -125,7 +125,7 @@ class Place:
             TimeoutError,
             asyncio.CancelledError,
         ) as error:
-            # Whatever it still says would be taken for another's answer.
+            # A late answer would be taken for that of the next request.
             self.kill()
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -150,11 +150,11 @@ class Place:
                 self._process.kill()
 
     async def ended(self) -> int:
-        """Wait for the end of the process; its status."""
+        """Wait for the process to end; returns its exit status."""
         return 0 if self._process is None else await self._process.wait()
 
     async def close(self) -> None:
-        """Let the process end, and end it where it does not."""
+        """Let the process end, and kill it if it does not."""
         if self._writer is not None:
             self._writer.close()
         self._writer = None

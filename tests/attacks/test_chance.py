@@ -48,7 +48,7 @@ def test_a_scaled_copy_is_certain_and_a_constant_knows_nothing(rng):
     assert copied.value == pytest.approx(-1)
     assert copied.p_value == pytest.approx(1 / 200)
     assert chance.correlate(np.ones((4, 5)), truth, rng=rng).value == 0
-    with pytest.raises(ValueError, match=r"one shape, got \[4, 5\] and \[5, 4\]"):
+    with pytest.raises(ValueError, match=r"the same shape, got \[4, 5\] and \[5, 4\]"):
         chance.correlate(truth, truth.T, rng=rng)
 
 

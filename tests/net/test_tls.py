@@ -137,7 +137,7 @@ def test_ended_certificates_are_refused(certificates, monkeypatch, tmp_path):
     server, client = serve(certificates), ask(certificates)
     end = read_certificate(certificates / "server.pem").not_valid_after_utc.timestamp()
     monkeypatch.setattr("time.time", lambda: end)
-    with pytest.raises(PathError, match=r"server\.pem holds from .* not now"):
+    with pytest.raises(PathError, match=r"server\.pem is valid from .* not now"):
         serve(certificates)
     monkeypatch.undo()
     expired = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -281,9 +281,9 @@ def test_files_that_are_no_pair(certificates, tmp_path):
         server_context(tmp_path / "none.pem", server.private_key)
     with pytest.raises(PathError, match="no such file"):
         server_context(server.certificate, tmp_path / "none.key")
-    with pytest.raises(PathError, match="holds no certificate as PEM"):
+    with pytest.raises(PathError, match="holds no PEM certificate"):
         server_context(server.private_key, server.private_key)
-    with pytest.raises(PathError, match="holds no certificate as PEM"):
+    with pytest.raises(PathError, match="holds no PEM certificate"):
         serve(certificates, client_authority=server.private_key)
     with pytest.raises(ValueError, match="certificate and private_key need each other"):
         client_context(certificate=server.certificate)
