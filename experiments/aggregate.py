@@ -10,14 +10,15 @@ the rows are planted: every silo sees its own directions strongly and others wea
 
 Cost: two cores, 10 s planted; 6,000 docstrings and two embedded models, 3 minutes.
 
-`aggregate/equal_to_clear_sum` has to be 1: the total is the sum of the silos' integers
+`aggregate/equal_to_clear_sum` must be 1: the total is the sum of the silos' integers
 bit for bit. `aggregate/relative_error`, of the map against the one from pooled rows,
-has to be below 1e-9. The gain is in `aggregate/single_silo_error`, the mean share of
+must be below 1e-9. The gain is in `aggregate/single_silo_error`, the mean share of
 variance that the map of one silo leaves unexplained on held-out rows of all silos,
 against `aggregate/all_silos_error`: 0.64 against 0.016 on planted rows.
 
-With --epsilon and --rank a second sum has differential privacy of each pair of rows, by
-noise of all silos (docs/differential_privacy.md); the select split is public then.
+With --epsilon and --rank, a second sum protects each pair of rows by differential
+privacy, with noise from all silos (docs/differential_privacy.md); the select split is
+public then.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ QUANTITIES = {
     "survivors": Quantity("silos that stayed"),
     "rows": Quantity("rows of those silos"),
     "vector_length": Quantity("numbers that a silo sends"),
-    "fraction_bits": Quantity("bits after the point of each"),
+    "fraction_bits": Quantity("fraction bits of each number"),
     "upload_bytes": Quantity("a silo's messages, MB", 1e-6),
     "silo_seconds": Quantity("a silo's time, mean, s"),
     "aggregator_seconds": Quantity("the aggregator's time, s"),
@@ -109,10 +110,10 @@ class AggregateConfig(PlantedOptions):
     dropped: int = option(
         1, "silos that leave before sending their masked moments", least=0
     )
-    threshold: int = option(0, "silos that must stay; 0: two thirds and one", least=0)
+    threshold: int = option(0, "silos that must stay; 0: two thirds plus one", least=0)
     rows: int = option(4000, "planted rows of each silo, without --source", least=2)
-    source_width: int = option(64, "of planted rows", least=1)
-    target_width: int = option(48, "of planted rows", least=1)
+    source_width: int = option(64, "width of planted source rows", least=1)
+    target_width: int = option(48, "width of planted target rows", least=1)
     value_bits: int = option(
         10, "public bound: means below 2^bits, variances 4^bits", least=-40, most=40
     )
@@ -230,7 +231,7 @@ def planted(config: AggregateConfig) -> SiloMoments:
 
 
 def stored_rows(config: AggregateConfig) -> SiloMoments:
-    """The states of two models on a corpus, its fit split dealt out to the silos."""
+    """The states of two models on a corpus, with its fit split dealt to the silos."""
     corpus = open_corpus(config)
     owner = owners(corpus, config)
     parts = [np.flatnonzero(owner == silo) for silo in range(config.silos)]

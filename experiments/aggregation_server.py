@@ -4,19 +4,19 @@ r"""How are the moments of several silos added without anybody seeing those of o
       --identity=aggregator.key --state=STATE --host=0.0.0.0 --port=8450 \
       --certificate=server.pem --private_key=server.key
 
-The aggregator's service: silos (experiments.silo) send it their messages of five
-rounds; a round closes when all have answered or its time is over. It gets the sum if
-enough silos stay, and never anything of a single silo. Sessions are agreed on with
-experiments.sum_session, tokens for silos are made by experiments.tokens with the same
---state, for the names that the silos have in the session.
+The aggregator's service: silos (experiments.silo) send it their messages in five
+rounds; a round closes when all silos have answered or its time is up. It gets the sum
+if enough silos stay, and never learns anything about a single silo. Sessions are agreed
+on with experiments.sum_session. experiments.tokens, with the same --state, makes a
+token for each silo, under its name in the session.
 
-What it has acknowledged is in --state: killed and started again with the same flags, it
-resumes. SIGUSR1 closes the open rounds at once with the silos that have answered, for
-when the others are known not to; SIGTERM ends it. For a trial on one machine,
---plain_http turns TLS off.
+Everything that it has acknowledged is in --state: if it is killed and started again
+with the same flags, it resumes. SIGUSR1 closes the open rounds at once with the silos
+that have answered, for when the others are known to be gone; SIGTERM ends the service.
+For a trial on one machine, --plain_http turns TLS off.
 
-Cost: in memory one vector of a session, 16 bytes a number, 19 MB for 768 x 768; on disk
-one a silo until the sum is made.
+Cost: one vector of a session in memory, 16 bytes per number, 19 MB for 768 x 768;
+on disk one vector per silo until the sum is made.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 class AggregationServerConfig:
     """Flags of the program."""
 
-    sessions: tuple[str, ...] = option((), "files of sessions", required=True)
+    sessions: tuple[str, ...] = option((), "session files", required=True)
     identity: str = option("", "the signing key's file", names="path", required=True)
     state: str = option(
         "", "folder of the service's state", names="path", required=True

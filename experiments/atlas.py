@@ -4,17 +4,17 @@ r"""Maps between all layers of all models of a list, with cards, ready to be pus
       --data=NAME_FILE_OR_FOLDER
 
 Each model is run once for all its layers. Every ordered pair of layers of different
-models gets a ridge map, its penalty chosen on the select split, beside uninformed maps
-(shuffled pairs, a random rotation); where texts have classes, the target's classifier
-reads what is mapped. WORKDIR/maps has a folder for each map, with its card and the
-confidence of its rows, and a card of all:
+models gets a ridge map, with its penalty chosen on the select split, and uninformed
+maps as controls (shuffled pairs, a random rotation); if texts have classes, the
+target's classifier reads the mapped states. WORKDIR/maps has a folder for each map,
+with its card and the confidence of its rows, and a card of all maps:
 
     push_maps("runs/atlas/maps", "OWNER/NAME")
     load_map("hub:OWNER/NAME/A@12--to--B@6")
 
 A killed run resumes after the last finished pair.
 
-Cost: two busy cores, two sentence encoders whose states were extracted before, 5,380
+Cost: two busy cores, two sentence encoders with states extracted before, 5,380
 texts of six classes: five minutes.
 """
 
@@ -102,7 +102,7 @@ class AtlasConfig(ModelsOptions):
 
 
 def require_names(config: AtlasConfig, _: object) -> None:
-    """Refuse models whose maps would stand under one name."""
+    """Refuse models whose maps would have the same name."""
     require_distinct("models", list(map(model_name, config.models)))
 
 
@@ -146,7 +146,7 @@ def read_nodes(config: AtlasConfig, corpus: Corpus) -> list[Node]:
 
 
 def fit_pairs_of(config: AtlasConfig, nodes: Sequence[Node], folder: Path) -> Results:
-    """The numbers of every ordered pair; of pairs that are there they are only read."""
+    """The numbers of every ordered pair; those of finished pairs are only read."""
     pairs = [(a, b) for a, b in itertools.combinations(nodes, 2) if a.model != b.model]
     (folder / "pairs").mkdir(exist_ok=True)
     results: dict[str, Mapping[str, float]] = {}
@@ -181,7 +181,7 @@ def fit_one(
 
 
 def atlas_answer(results: Results) -> str:
-    """What the maps are worth, from the best to the worst, in a sentence."""
+    """The scores of the best and the worst map, in a sentence."""
     numbers = next(iter(results.values()))
     labelled = "test/mapped_accuracy" in numbers
     name = "test/mapped_accuracy" if labelled else "test/r2"
@@ -197,7 +197,7 @@ def atlas_answer(results: Results) -> str:
 def atlas_blocks(
     results: Results, names: Sequence[str], numbers: Mapping[str, float]
 ) -> list[Block]:
-    """A table of all maps, and matrices of what they are worth with their controls."""
+    """A table of all maps, and matrices of their scores and of those of controls."""
     table = arm_table(
         "Maps between models",
         numbers,

@@ -5,17 +5,17 @@ r"""What an adversary learns: every attack, on its control and on the guarded pr
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER
 
 The provider holds the target's classifier and states, the client the source's states;
-without models these are the embedded pebble-llama and pebble-neox on docstrings, or
-planted with --tiny. Each attack runs first on a provider without protection, where
-it must succeed, then on --profile. Correlations are shown with the middle 95% of those
-with shuffled truth, rates with their 95% interval.
+if no models are given, they are the embedded pebble-llama and pebble-neox on
+docstrings, or planted data with --tiny. Each attack runs first on an unprotected
+provider, where it must succeed, then on --profile. Correlations are shown with the
+central 95% of correlations with shuffled truth, rates with their 95% interval.
 
 Cost: two cores, 20,000 docstrings: about 5 minutes.
 
-To expect: all weights and rows exactly from raw answers, correlations within chance
-under "guarded". What still succeeds: extraction of the classifier from d + 1 logits,
-membership at small n, and a crafted public key, which reads masks of narrow layers. See
-docs/attacks.md.
+Expect raw answers to reveal all weights and rows exactly, and correlations within
+chance under "guarded". What still succeeds: extraction of the classifier from d + 1
+logits, and membership at small n. A crafted public key would read masks of narrow
+layers, but is refused. See docs/attacks.md.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ if __name__ != "__main__":  # slow, and flags are read without
 
 NOTE = (
     "Unprotected: the control, where each attack must succeed; guarded: the profile of "
-    "the run; chance: correlations with shuffled truth, their middle 95%, or what a "
-    "guess without the answers has. [ ] after a rate or an AUC: its 95% interval."
+    "the run; chance: the central 95% of correlations with shuffled truth, or the "
+    "score of a guess without the answers. [ ] after a rate or an AUC: its 95% "
+    "interval."
 )
 
 SHARE = Quantity("share, %", 100, 1)
@@ -73,15 +74,15 @@ class AttackConfig(PlantedOptions):
     limit: int = limit_option(20_000)
     max_tokens: int = option(128, "longer texts are truncated, and counted", least=1)
     profile: str = option(
-        "guarded", "the protected provider's", choices=tuple(PROFILES)
+        "guarded", "profile of the protected provider", choices=tuple(PROFILES)
     )
     policies: tuple[str, ...] = option(
         ("logits", "rounded:12", "rounded:8", "rounded:4", "label"),
         "answer policies to extract the classifier from",
     )
-    repeats: int = option(64, "answers to one ciphertext that are averaged", least=1)
+    repeats: int = option(64, "answers to one ciphertext to average", least=1)
     rows: int = option(
-        0, "rank of the divided cross-covariance; 0: as few as possible", least=0
+        0, "rows of the fit attacked by division; 0: as few as allowed", least=0
     )
     columns: int = option(16, "columns of the target in attacks on rows", least=1)
     shadows: int = option(32, "shadow maps of the membership attack", least=2)
@@ -89,7 +90,7 @@ class AttackConfig(PlantedOptions):
         200, "bootstrap resamples of the membership attack", least=1
     )
     seed: int = seed_option("of splits and shuffles")
-    tiny: bool = option(False, "planted data of width 24, all in a minute")
+    tiny: bool = option(False, "planted data of width 24, done in a minute")
 
 
 def check(config: AttackConfig, _: Specs) -> None:
@@ -134,7 +135,7 @@ def compute(config: AttackConfig, _: Run) -> Report:
 def attack_answer(
     numbers: Mapping[str, float | Interval], config: AttackConfig, width: int
 ) -> str:
-    """What division tells with and without the profile, and what a copy still does."""
+    """What division reveals with and without the profile, and how good a copy is."""
     exact = SHARE.told(numbers, "division_raw_exact_share")
     guess, low, high = (
         CORRELATION.told(numbers, f"division_guarded_{name}")

@@ -2,13 +2,13 @@ r"""Does the select split tell which pairs of models can share their caches?
 
     python -m experiments.cache_gate --workdir=runs/gate --runs=runs/caches
 
-Reads runs of `experiments.caches` that have ended, one for each ordered pair of models,
-and correlates what each says on its select split with the retention on its test split:
+Reads finished runs of `experiments.caches`, one for each ordered pair of models, and
+correlates measures of each run's select split with the retention on its test split:
 R2 of keys and values, attention cosines, agreement and retention of a few prompts. The
-interval resamples models, since pairs share them; the difference from R2 is of the same
+interval resamples models, since pairs share them; the difference from R2 uses the same
 resamples.
 
-Cost: seconds, of runs that have ended.
+Cost: seconds, for finished runs.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def compute(config: CacheGateConfig, run: Run) -> Report:
     numbers["gate/pairs"] = len(pairs)
     note = (
         "[ ]: 95% bootstrap interval over models. The last column is the correlation "
-        "less that of R2, of the same resamples."
+        "minus that of R2, over the same resamples."
     )
     rows = [
         [
@@ -140,7 +140,7 @@ def read_run(folder: Path, arm: str) -> PairRun:
     if f"gate/select_r2_{judged}" not in summary:
         raise RunError(f"--arm={judged} was not measured in {folder}.")
     pair = short_model(config["source"]), short_model(config["target"])
-    if pair[0] == pair[1]:  # a sibling is called as its folder's parent
+    if pair[0] == pair[1]:  # siblings are told apart by their folders' parents
         pair = tuple(
             str(Path(config[side]).parent.name) for side in ("source", "target")
         )

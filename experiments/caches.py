@@ -13,7 +13,7 @@ those after reading the prompt itself.
 |--------------|----------------------------------------------------------------|
 | native       | its own cache of the prompt                                    |
 | mapped       | the source's, mapped; from 1, 4 or all source layers           |
-| trained      | likewise, the map trained on what the target itself says next  |
+| trained      | likewise, the map trained on the target's own predictions      |
 | unchanged    | the source's, without a map, if both have the same shape       |
 | residual     | likewise, with a change of low rank (--residual_rank)          |
 | none         | nothing but special tokens: control                            |
@@ -21,18 +21,19 @@ those after reading the prompt itself.
 | mean         | the mean keys and values at every token: control               |
 
 A gate predicts how near the mapped cache of each test prompt is to the native one (from
-the map's confidence, the source's loss, ...); what it keeps and refuses is measured.
+the map's confidence, the source's loss, ...); its decisions are scored.
 
 Retention is 1 - (bits_arm - bits_native) / (bits_none - bits_native), in bits per
 character of the continuation. The map of --keep source layers is in WORKDIR/map.
 
 Cost: two busy cores, embedded models, --pairs=8000: 5 minutes.
 
-With these flags, --prompt=64 --continuation=32 --prompts=48 --layers=1,2,0, on
-docstrings, retention from 1, 2 and all source layers: pebble-llama -> pebble-qwen3,
-which share a tokenizer, 73, 78 and 83 %; between two tokenizers pebble-neox ->
-pebble-llama 81, 86 and 88 %, pebble-llama -> pebble-neox 56, 61 and 63 %; from another
-prompt's cache 2, 16 and 18 %. docs/caches.md has the intervals.
+With --pairs=8000 --prompt=64 --continuation=32 --prompts=48 --layers=1,2,0 on
+docstrings, retention from 1, 2 and all source layers is 73, 78 and 83 % for
+pebble-llama -> pebble-qwen3, which share a tokenizer; across tokenizers it is 81, 86
+and 88 % for pebble-neox -> pebble-llama and 56, 61 and 63 % for pebble-llama ->
+pebble-neox; from another prompt's cache it is 2, 16 and 18 %. docs/caches.md has the
+intervals.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.generation.token_sides import TokenSides, sample_texts
     from helix_jax.text.corpora import load_corpus
 ANSWER = (
-    "The target continues from the source's mapped cache with {{{kept}}} of what the "
-    "prompt is worth to it, from another prompt's with {{caches/retention_shuffled}}."
+    "With the source's mapped cache the target keeps {{{kept}}} of what the prompt is "
+    "worth to it; with another prompt's cache, {{caches/retention_shuffled}}."
 )
 
 
@@ -166,7 +167,7 @@ def compute(config: CachesConfig, run: Run) -> Report:
 def read_prompts(
     sides: TokenSides, corpus: Corpus, split: str, count: int, config: CachesConfig
 ) -> Prompts:
-    """So many prompts of a split."""
+    """`count` prompts of a split."""
     length = config.prompt + config.continuation
     texts = sample_texts(corpus, split, 16 * length * count, max_tokens=length)
     return make_prompts(texts, sides.tokenizers, config.shape, count=count)
@@ -218,7 +219,7 @@ def score(
 def ask(
     sides: TokenSides, maps: Mapping[str, CacheMap], config: CachesConfig
 ) -> dict[str, float | Interval]:
-    """How often each arm chooses rightly of the test texts of --choices."""
+    """How often each arm answers correctly on the test texts of --choices."""
     corpus = load_corpus(config.choices)
     require_labels(corpus)
     endings = config.endings or [f" {name}" for name in corpus.classes]
@@ -245,7 +246,7 @@ def ask(
 
 
 def write_map(best: CacheMap, sides: TokenSides, record: dict, folder: Path) -> None:
-    """Write the kept map with what it was made of."""
+    """Write the kept map with a record of what it was made from."""
     save_cache_map(folder, best, *sides.models, made_of=record)
 
 

@@ -8,7 +8,7 @@ r"""How do a provider and its clients identify each other in a trial?
 Makes an authority, a server's certificate and one for each client, signed by it, with
 their keys (mode 0600); prints where they are, until when they are valid and the pin of
 the server's key. No file is overwritten. The authority's key is needed only to sign:
-whoever has it can pose as any client. docs/deploy.md says what goes to whom.
+whoever has it can pose as any client. docs/deploy.md says who gets which file.
 
 Cost: two seconds.
 """

@@ -1,4 +1,4 @@
-r"""The target's classifier read on the source's embeddings, with every control.
+r"""Does the target's classifier work on the source's embeddings, beyond controls?
 
     python -m experiments.classify --workdir=runs/trec --source=DIR_OR_ID \
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--public=NAME_FILE_OR_FOLDER]
@@ -55,9 +55,9 @@ ARMS = {
 }
 ACCURACY = Quantity("accuracy, %", 100, 1)
 ANSWER = (
-    "The target's classifier is right on {test/mapped_accuracy} of the test texts by "
-    "the source's mapped states, on {test/target_accuracy} by the target's own, and on "
-    "{test/shuffled_accuracy} through a map of shuffled pairs."
+    "The target's classifier is right on {test/mapped_accuracy} of the test texts with "
+    "the source's mapped states, on {test/target_accuracy} with the target's own, and "
+    "on {test/shuffled_accuracy} with a map of shuffled pairs."
 )
 
 
@@ -65,9 +65,11 @@ ANSWER = (
 class ClassifyConfig(TaskOptions):
     """Flags of the experiment."""
 
-    few_shot: tuple[int, ...] = option((32, 64, 128), "in-distribution texts", least=1)
+    few_shot: tuple[int, ...] = option(
+        (32, 64, 128), "numbers of in-distribution texts", least=1
+    )
     few_shot_share: float = option(
-        0.5, "share of the weight that they get beside public text", above=0, most=1
+        0.5, "share of the weight that they get next to public text", above=0, most=1
     )
     seeds: int = seeds_option()
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
@@ -76,7 +78,7 @@ class ClassifyConfig(TaskOptions):
 @experiment(tiny=TINY_TASK | {"seeds": 1})
 def compute(config: ClassifyConfig, _: Run) -> Report:
     """Fit, classify, compare; see the module docstring."""
-    few = 1 + max(config.few_shot, default=0)  # not all texts are few
+    few = 1 + max(config.few_shot, default=0)  # the few are not all texts
     corpus = open_corpus(
         config, least=LEAST_TEXTS | {"fit": max(few, 2)}, labelled=True
     )

@@ -1,18 +1,18 @@
-r"""The main job on the embedded default: offline, from checkpoints to a report.
+r"""The whole pipeline on the embedded models: offline, from checkpoints to a report.
 
     make demo            (or: python -m experiments.demo --workdir=runs/demo)
 
-Three small language models that were trained apart (other families, seeds and text; two
-share a tokenizer) read docstrings of the installed Python packages. For every ordered
-pair: how alike their states are, the ridge map between them, and the accuracy of the
-target's classifier (which package is a docstring from?) on the source's states,
-beside its controls. For one pair, text by the source's blocks and the target's head.
-For the first pair, where Pyfhel is installed, the classification under encryption: the
-map fitted between two parties, the classifier asked on ciphertexts; then the same
-once more between two processes, a provider's service and its client, over TLS.
-Writes WORKDIR/report.html (one file) and WORKDIR/report.md with plots.
+Three small language models that were trained independently (different families, seeds
+and text; two share a tokenizer) read docstrings of the installed Python packages. For
+every ordered pair: how alike their states are, the ridge map between them, and the
+accuracy of the target's classifier (which package is a docstring from?) on the source's
+states, with its controls. For one pair, text by the source's blocks and the target's
+head. For the first pair, if Pyfhel is installed, classification under encryption: two
+parties fit the map, and the classifier is queried with ciphertexts; then the same
+between two processes, a provider's service and its client, over TLS. Writes
+WORKDIR/report.html (one file) and WORKDIR/report.md with plots.
 
-It says at its start how long it takes, and at every step what it does.
+At the start it says how long it takes, and at every step what it does.
 
 Cost: two cores, about five minutes.
 """
@@ -57,13 +57,13 @@ FACTS = {  # what the numbers were measured on
     "data/select_texts": "texts to choose the penalty on",
     "data/test_texts": "texts to test on",
 }
-STEPS = {  # name -> what is done, and seconds that it took on two cores
+STEPS = {  # name -> what is done, and how many seconds it took on two cores
     "similarity": (
         "how alike the states of three models are; they read the texts",
         107,
     ),
     "pairs": ("a map and a classifier for the ordered pairs of models", 65),
-    "encrypted": ("the classifier asked on ciphertexts", 10),
+    "encrypted": ("the classifier queried with ciphertexts", 10),
     "private_fit": ("the map fitted by two parties that show no rows", 26),
     "query": ("the same between two processes, over TLS", 22),
     "generate": ("text by one model's blocks and another's head", 98),
@@ -223,7 +223,7 @@ def model_blocks(alike: Mapping[str, float]) -> list[Block]:
             note="Perplexity of documents held out of what the models were trained on "
             "(docstrings, film reviews, novels, stories, Wikipedia), per token of each "
             "one's own tokenizer: not to be compared with that of docstrings below. "
-            "Beside it a Kneser-Ney trigram of the same tokens.",
+            "Next to it, that of a Kneser-Ney trigram on the same tokens.",
         ),
         Matrix("Unbiased linear CKA of last states", "CKA", names, names, cka.tolist()),
     ]

@@ -23,12 +23,12 @@ select split, the queries come from the test split.
 Beside ridge, adapters of other kinds are fitted on the same pairs, those of
 Drift-Adapter (arXiv 2509.23471) among them: see `helix_jax.transfer.adapters`.
 
-Recall and nDCG are of the second half alone; graded nDCG counts texts of its class too
+Recall and nDCG count only the second half; graded nDCG also counts texts of its class
 (2 for the second half, 1 for its class). "As reindexed" is the share of the 10 rows
-that the new model finds in its own index. Cosines are about the mean of the index's fit
-rows; every number has a bootstrap interval over documents.
+that the new model finds in its own index. Cosines are centred on the mean of the
+index's fit rows; every number has a bootstrap interval over documents.
 
-Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, states there: 40 seconds.
+Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, stored states: 40 seconds.
 """
 
 from __future__ import annotations
@@ -69,11 +69,12 @@ ARMS = {
     "random": "control: random rotation",
 }
 ANSWER = (
-    "The relevant text is among the first {k} of a new query that is mapped to the old "
-    "index, in {{migration/recall_at_{k}_mapped}} of the cases: "
-    "{{migration/recall_at_{k}_native}} by the old model, "
-    "{{migration/recall_at_{k}_reindexed}} with all texts embedded again, "
-    "{{migration/recall_at_{k}_shuffled}} through a map of shuffled pairs."
+    "New queries mapped to the old index find the relevant text among the first {k} in "
+    "{{migration/recall_at_{k}_mapped}} of the cases; "
+    "the old model does in {{migration/recall_at_{k}_native}}, "
+    "the new one with all texts embedded again in "
+    "{{migration/recall_at_{k}_reindexed}}, and a map of shuffled pairs in "
+    "{{migration/recall_at_{k}_shuffled}}."
 )
 
 
@@ -168,7 +169,7 @@ def arms_table(
     cutoffs: Sequence[int],
     note: str,
 ) -> Table:
-    """What some arms find: recall at every cutoff, nDCG, and as the new index does."""
+    """Scores of some arms: recall at every cutoff, nDCG, overlap with the new index."""
     columns = {f"recall_at_{k}": Quantity(f"recall@{k}, %", 100, 1) for k in cutoffs}
     columns["ndcg"] = Quantity("nDCG@10, %", 100, 1)
     numbers = {arm: scores_of(arm, arms[arm]) for arm in rows}
@@ -189,7 +190,7 @@ def arms_table(
 def recall_curves(
     arms: Mapping[str, ArmScores], every: int, cutoffs: Sequence[int]
 ) -> Curves:
-    """Recall at one cutoff of maps of so many texts, and of arms without a map."""
+    """Recall at one cutoff against texts embedded again; other arms as levels."""
     k = cutoffs[min(1, len(cutoffs) - 1)]
     start = "mapped_of_"
     mapped = {int(a.removeprefix(start)): a for a in arms if a.startswith(start)}

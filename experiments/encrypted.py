@@ -1,18 +1,18 @@
-r"""The encrypted linear layer: its time, bytes and error, beside the plain layer.
+r"""The encrypted linear layer compared with the plain one: time, bytes and error.
 
     python -m experiments.encrypted --workdir=runs/encrypted --profile=guarded \
       --width=768 --classes=5 --queries=200
     python -m experiments.encrypted --workdir=runs/trec_encrypted \
       --source=DIR_OR_ID --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER
 
-A client encrypts embeddings, a provider answers with the logits of its classifier, both
-in this process, exchanging bytes. Without models the embeddings and weights are
-Gaussian, logits of order 10. With them the provider holds the target's probe and the
-client the source's states, which it maps to the target's space by a ridge map; queries
-are the texts of the test split, and of the other splits if --queries asks for more;
-accuracy is on the test split alone.
+A client encrypts embeddings, and a provider answers with the logits of its classifier;
+both run in this process and exchange bytes. Without models, the embeddings and weights
+are Gaussian, with logits of order 10. With models, the provider holds the target's
+probe and the client the source's states, which it maps to the target's space by a ridge
+map; queries are the texts of the test split, and of the other splits if --queries asks
+for more; accuracy is on the test split alone.
 
-Seconds are medians over queries, with the middle 95% of them.
+Seconds are medians over queries, with the central 95%.
 
 Cost: two cores, width 768, 5 classes: a query in 2 milliseconds, 57 kB up, 21 kB down.
 """
@@ -82,18 +82,22 @@ QUANTITIES = {  # name -> how it is shown, what it is
 class EncryptedConfig(PlantedOptions):
     """Flags of the experiment."""
 
-    profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
+    profile: str = option(
+        "guarded", "profile of the parameters", choices=tuple(PROFILES)
+    )
     policy: str = option(
         "", "policy of answers: logits, rounded:BITS or label; empty: the profile's"
     )
     minimise: str = option(
         "time", "what the tiling minimises", choices=("time", "traffic")
     )
-    width: int = option(768, "of synthetic embeddings", least=1, most=MAX_WIDTH)
+    width: int = option(768, "width of synthetic embeddings", least=1, most=MAX_WIDTH)
     classes: int = option(
         5, "classes of a synthetic classifier", least=1, most=MAX_CLASSES
     )
-    queries: int = option(200, "how many; 0: all texts of the test split", least=0)
+    queries: int = option(
+        200, "number of queries; 0: all texts of the test split", least=0
+    )
     seed: int = seed_option("of synthetic embeddings and weights")
     tiny: bool = option(False, "8 queries of width 64; 600 texts, 64 tokens at most")
 
@@ -104,7 +108,7 @@ class Problem(NamedTuple):
     Attributes:
       classifier: the provider's, kernel [D, C] and bias [C].
       x: [N, D] float64, the client's.
-      labels: [T] int of the first rows, those of the test split; none of made ones.
+      labels: [T] int of the first rows, those of the test split; empty if synthetic.
       documents: [T] document of each of them.
     """
 
@@ -153,7 +157,7 @@ def compute(config: EncryptedConfig, _: Run) -> Report:
             "max_energy_error": np.abs(energies[0] - energies[1]).max(),
         }
     documents = len(set(problem.documents))
-    if documents > 1:  # of one there is no interval
+    if documents > 1:  # one document gives no interval
         for name, some in (("accuracy", labels), ("plain_accuracy", plain.argmax(1))):
             right = some[: len(problem.labels)] == problem.labels
             numbers[name] = bootstrap_interval(right, problem.documents)

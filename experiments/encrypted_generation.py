@@ -3,13 +3,14 @@ r"""Text written with a head that never leaves its owner, token by token on ciph
     python -m experiments.encrypted_generation --workdir=runs/encrypted_generation \
       --source=DIR_OR_ID --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER
 
-The client runs the source and the map, encrypts the mapped state, the provider applies
-the target's output head to the ciphertext, the client decrypts the logits and picks the
-token. Beside it the same texts in the clear: tokens that differ, error of the logits.
---sizes adds single steps of synthetic heads, to show what a model of that width and
-vocabulary would take; they are measured, not extrapolated.
+The client runs the source and the map and encrypts the mapped state; the provider
+applies the target's output head to the ciphertext; the client decrypts the logits and
+picks the token. The same texts are generated in the clear, to count the tokens that
+differ and measure the error of the logits. --sizes adds single steps of synthetic
+heads, to show what a model of that width and vocabulary would take; they are measured,
+not extrapolated.
 
-Cost: two cores, embedded models, guarded: about 20 ms a token; more in the table.
+Cost: two cores, embedded models, guarded: about 20 ms per token; more in the table.
 """
 
 from __future__ import annotations
@@ -51,13 +52,15 @@ HEADER = [
 class EncryptedGenerationConfig(TokenMapOptions):
     """Flags of the experiment."""
 
-    profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
+    profile: str = option(
+        "guarded", "profile of the parameters", choices=tuple(PROFILES)
+    )
     pairs: int = option(200_000, "token pairs to fit on", least=1)
     prompts: int = option(
         8, "texts of the test split whose beginnings are prompts", least=1
     )
     prompt_words: int = option(12, "words of a prompt", least=1)
-    max_new_tokens: int = option(32, "tokens a text", least=1)
+    max_new_tokens: int = option(32, "tokens per text, at most", least=1)
     minimise: str = option(
         "time", "what the packing minimises", choices=("time", "traffic")
     )

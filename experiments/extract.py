@@ -1,10 +1,10 @@
-r"""Hidden states of a corpus, extracted to a store that resumes.
+r"""Extract the hidden states of a corpus to a store; a killed run resumes.
 
     python -m experiments.extract --workdir=runs/states --model=DIR_OR_ID \
       --data=NAME_FILE_OR_FOLDER [--layers=-1,6] [--pooling=mean] [--stores=gs://B/P]
 
-One store a split, in --stores. Killed at any moment and started again with the same
-flags, it ends with the same bytes.
+There is one store per split, in --stores. A run that is killed at any moment and
+started again with the same flags ends with the same bytes.
 
 Cost: two cores, a model of 1.3 M parameters: some 50,000 tokens a second.
 """
@@ -43,7 +43,7 @@ class ExtractConfig(TextOptions, ExtractionOptions):
     revision: str = option("", "branch, tag or commit of a hub id")
     layers: tuple[int, ...] = layers_option()
     splits: tuple[str, ...] = option(
-        SPLITS, "which splits", choices=SPLITS, required=True
+        SPLITS, "splits to extract", choices=SPLITS, required=True
     )
     tiny: bool = option(False, "200 texts, 64 tokens each at most")
 

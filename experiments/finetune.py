@@ -1,12 +1,12 @@
-r"""A sibling of a model: the same architecture and tokenizer, weights tuned a little.
+r"""A sibling of a model: same architecture and tokenizer, slightly tuned weights.
 
     python -m experiments.finetune --workdir=runs/sibling --model=DIR_OR_ID \
       --data=NAME_FILE_OR_FOLDER --steps=100
 
-All weights are tuned from the model's by AdamW on the next token of a text; the sibling
-is written to WORKDIR/model in Hugging Face folder format. Killed at any moment and
-started again with the same flags, it ends with the same weights. The held-out loss is
-compared with that of the model itself on the same tokens.
+All weights of the model are fine-tuned by AdamW on next-token prediction; the sibling
+is written to WORKDIR/model in Hugging Face folder format. A run that is killed at any
+moment and started again with the same flags ends with the same weights. The held-out
+loss is compared with that of the model itself on the same tokens.
 
 Cost: two busy cores, SmolLM2 135M, 24 steps of 96 tokens: 5 minutes.
 
@@ -78,12 +78,12 @@ class FinetuneConfig:
         required=True,
     )
     limit: int = limit_option()
-    context: int = option(128, "T, tokens a training window", least=2)
-    batch: int = option(2, "windows a step", least=1)
-    steps: int = option(100, "of the optimizer", least=1)
-    learning_rate: float = option(1e-4, "at its peak", above=0)
+    context: int = option(128, "T, tokens per training window", least=2)
+    batch: int = option(2, "windows per step", least=1)
+    steps: int = option(100, "optimizer steps", least=1)
+    learning_rate: float = option(1e-4, "peak learning rate", above=0)
     warmup_steps: int = option(10, "steps of linear warm-up", least=0)
-    weight_decay: float = option(0.01, "decoupled, of matrices", least=0)
+    weight_decay: float = option(0.01, "decoupled weight decay of matrices", least=0)
     seed: int = seed_option("of the order of the windows")
     held_out_tokens: int = option(
         8192, "held-out tokens to evaluate on, at most", least=1

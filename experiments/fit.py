@@ -6,16 +6,16 @@ r"""An affine map from one model's states to another's, with its controls.
 Fits ridge maps for a path of penalties on the fit split, chooses the penalty on the
 select split, scores on the test split, and writes WORKDIR/map. The fitted map is
 compared with uninformed controls: the mean, a random rotation, and ridge on shuffled
-pairs; all should be near or below zero. If both widths are equal, the identity (the
-unchanged source states) is one more. Intervals of R2 are bootstraps over documents.
+pairs; their R2 should be near or below zero. If both widths are equal, the identity
+(the unchanged source states) is another. Intervals of R2 are bootstraps over documents.
 
-With --stores=none no states are kept: moments are taken as states are computed, in
-pieces that WORKDIR/streamed holds, so that a killed run resumes; pairs are shuffled
+With --stores=none no states are kept: moments are accumulated as states are computed,
+in pieces kept in WORKDIR/streamed, so that a killed run resumes; pairs are shuffled
 within windows of texts, and the test split is computed twice.
 
-The folder of the map says how near a mapped row is to the target's own: a predicted
-cosine and a bound that nine rows in ten are to keep, calibrated on the select split,
-tested on the test split (docs/maps.md); with --stores=none on 16,384 rows of each.
+The map's folder also predicts how near a mapped row is to the target's own: a cosine,
+and a lower bound that should hold for nine rows in ten, calibrated on the select split
+and tested on the test split (docs/maps.md); with --stores=none on 16,384 rows of each.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ ANSWER = (
     "of the test split; a map of shuffled pairs has {test/shuffled_r2}."
 )
 RESAMPLES = 1000  # of documents, for intervals
-TOLD = ("test/", "confidence/", "similarity/")  # numbers that stand on the card
+TOLD = ("test/", "confidence/", "similarity/")  # numbers on the map's card
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,7 @@ def spectrum_curves(spectra: Mapping[str, np.ndarray]) -> Curves:
 
 
 def _places(values: np.ndarray, most: int = 200) -> list[list[float]]:
-    """(place from 1, value) of at most so many values above rounding to float32."""
+    """(place from 1, value) of at most `most` values above float32 rounding."""
     count = int(np.sum(values > np.finfo(np.float32).eps * values[0]))
     places = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
     return [[int(place) + 1, float(values[place])] for place in places]

@@ -10,9 +10,9 @@ the test split beside the native models and the controls; the map is in WORKDIR/
 Cost: two busy cores, --pairs=250000 --hidden=512: three minutes.
 
 With these flags, embedded pebble-llama -> pebble-qwen3 on docstrings: perplexity 56.4
-by ridge, 31.8 by kl, 26.1 by mlp, where the target has 21.3 and the source 21.6;
-agreement of first choices 42, 56 and 62 %. The other way: ridge 54.6, kl 31.6, target
-21.6. kl closes 70 % of ridge's gap, mlp 86 %.
+with ridge, 31.8 with kl, 26.1 with mlp; the target has 21.3 and the source 21.6.
+Agreement of first choices: 42, 56 and 62 %. In the other direction: ridge 54.6, kl
+31.6, target 21.6. kl closes 70 % of ridge's gap, mlp 86 %.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class FitTokensConfig(TokenMapOptions):
     """Flags of the experiment."""
 
     workdir: str = workdir_option("work directory; the map is in WORKDIR/map")
-    gate: str = option("", "fitted as well", choices=("", *SIGNALS, "logistic"))
+    gate: str = option(
+        "", "gate to fit as well; empty: none", choices=("", *SIGNALS, "logistic")
+    )
     gate_quality: float = option(
         0.8, "required agreement where the gate trusts the map", above=0, most=1
     )

@@ -1,16 +1,16 @@
-r"""Text that one model's blocks read and another's head writes.
+r"""Text read by one model's blocks and written by another's head.
 
     python -m experiments.generate --workdir=runs/generate --source=DIR_OR_ID \
       --target=DIR_OR_ID --map=FOLDER_OR_METHOD --prompt="Once upon a time"
 
 --map is the folder of a map between token states (`experiments.fit_tokens`), or how to
 fit one on the fit split of --data: ridge, kl or mlp. Without --target the source writes
-by itself. Without --prompt the first --prompt_words words of texts of the test split of
---data are continued. WORKDIR/samples.jsonl has one line a prompt: prompt, text, why it
-ended, how often the source's tokens had to be taken back, and what both models alone
-and the controls (maps of shuffled pairs, a random rotation) write to it. All of them
-answer the multiple-choice questions of --questions, one {"question", "choices",
-"answer"} a line as in MMLU: by the likeliest letter, and by the likeliest choice.
+by itself. Without --prompt, prompts are the first --prompt_words words of test texts of
+--data. WORKDIR/samples.jsonl has one line per prompt: prompt, text, why it ended, how
+often the source's tokens had to be taken back, and what both models alone and the
+controls (maps of shuffled pairs, a random rotation) write. All of them also answer the
+multiple-choice questions of --questions, a file with one {"question", "choices",
+"answer"} per line as in MMLU: by the likeliest letter, and by the likeliest choice.
 
 | measure                                    | of                                      |
 |--------------------------------------------|-----------------------------------------|
@@ -21,7 +21,7 @@ answer the multiple-choice questions of --questions, one {"question", "choices",
 | generation/tokens_per_second               | target tokens, all rows together        |
 | choices/letter_accuracy, text_accuracy     | questions answered right; needs them    |
 
-Controls have their names as suffix.
+Numbers of controls end in the control's name.
 """
 
 from __future__ import annotations
@@ -114,12 +114,12 @@ class GenerateConfig(TokenMapOptions):
     prompts: int = option(100, "texts of --data to continue", least=1)
     prompt_words: int = option(12, "words of each text in its prompt", least=1)
     chat: bool = option(False, "prompts are a user's turn in the chat templates")
-    max_new_tokens: int = option(128, "of each text", least=1)
+    max_new_tokens: int = option(128, "new tokens per text, at most", least=1)
     rows: int = option(16, "prompts to continue at a time", least=1)
-    temperature: float = option(0.0, "0: greedy", least=0)
-    top_k: int = option(0, "0: all", least=0)
-    top_p: float = option(1.0, "1: all", above=0, most=1)
-    repetition_penalty: float = option(1.0, "1: none", above=0)
+    temperature: float = option(0.0, "of sampling; 0: greedy", least=0)
+    top_k: int = option(0, "likeliest tokens to sample from; 0: all", least=0)
+    top_p: float = option(1.0, "probability to sample from; 1: all", above=0, most=1)
+    repetition_penalty: float = option(1.0, "for repeated tokens; 1: none", above=0)
     stop_strings: tuple[str, ...] = option((), "strings that end a text", verbatim=True)
     encoder: str = option(
         "", "sentence encoder for cosines; empty: the installed one", names="model"
@@ -229,7 +229,7 @@ def write_samples(
     config: GenerateConfig,
     run: Run,
 ) -> tuple[list[dict[str, Any]], float]:
-    """All lines of samples.jsonl, written where they are missing; seconds they took."""
+    """All lines of samples.jsonl, with missing ones written; the seconds they took."""
     records = Records(run, "samples.jsonl", config.rows)
     first = records.resume()
     batches = continue_prompts(
@@ -265,12 +265,12 @@ def text_blocks(
     arms |= {f"_{arm}": f"control: {arm}" for arm in CONTROLS if arm in samples[0]}
     arms |= {f"_native_{side}": f"native {side}" for side in ("target", "source")}
     note = (
-        "Perplexity, KL and agreement are teacher-forced on held-out text, cosines "
-        "those of a sentence encoder between what both write to the same prompts."
+        "Perplexity, KL and agreement are teacher-forced on held-out text; cosines "
+        "compare the texts for the same prompts by a sentence encoder."
     )
     table = measure_table("Text by the mapped head", numbers, arms, MEASURES, note)
     table = dataclasses.replace(
-        table, note=f"{table.note} Of cosines and repetition over prompts."
+        table, note=f"{table.note} For cosines and repetition: over prompts."
     )
     answers = measure_table(
         "Multiple-choice questions",

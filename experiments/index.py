@@ -4,14 +4,14 @@ r"""An index of texts for private search, as a folder that a provider serves.
       --data=NAME_FILE_OR_FOLDER [--splits=fit,select,test] [--text_bytes=400]
     python -m experiments.index --workdir=runs/index --model=embeddings:FILE --data=...
 
-Texts are embedded by the model, or their embeddings read from a file, and written to
-WORKDIR/index with their ids and texts: what `SearchProvider` opens. Up to 200,000 rows
-are scored whole; more lie in clusters, of which a query asks --probes. A text is read
-under encryption in a record of one size, so that the longest one sets the price of all:
-texts longer than --text_bytes are truncated.
+Texts are embedded by the model, or their embeddings are read from a file, and written
+to WORKDIR/index with their ids and texts, for `SearchProvider` to open. Up to 200,000
+rows, every query scores all of them; larger indexes are split into clusters, and a
+query scores --probes clusters. Texts are read under encryption as records of one size,
+so the longest text sets the cost of all: texts longer than --text_bytes are truncated.
 
-Cost: two cores: 50,000 rows of width 384 in clusters in 5 seconds after they are
-embedded, a million in some minutes.
+Cost: two cores: 50,000 embedded rows of width 384 in clusters in 5 seconds, a million
+in some minutes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class IndexConfig(TextOptions, ExtractionOptions):
     )
     layer: int = option(-1, "0 is the embedding, -1 the last")
     splits: tuple[str, ...] = option(
-        SPLITS, "which splits", choices=SPLITS, required=True
+        SPLITS, "splits to index", choices=SPLITS, required=True
     )
     text_bytes: int = option(
         400, "longer texts are truncated", least=0, most=MAX_TEXT_BYTES
@@ -73,7 +73,7 @@ class IndexConfig(TextOptions, ExtractionOptions):
     block_rows: int = option(
         512, "most rows of a cluster or block", least=1, most=MAX_WIDTH
     )
-    probes: int = option(16, "clusters of a query", least=1, most=MAX_PROBES)
+    probes: int = option(16, "clusters per query", least=1, most=MAX_PROBES)
     listed: int = option(
         4096, "most sets of clusters in the public list", least=1, most=MAX_LISTED
     )

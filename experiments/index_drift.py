@@ -11,7 +11,7 @@ of the test split of either, asked in the grown index:
 |-------------|--------------------------------------------------------------------|
 | kept        | that of --data                                                     |
 | refreshed_n | of the moments of --data and of n later texts, merged              |
-| weighted_n  | the same, a later text counted more, as is best on later texts     |
+| weighted_n  | the same; later texts get the weight that is best on later texts   |
 | refit_n     | of n later texts alone                                             |
 | rotation    | a rotation in place of ridge, of --data                            |
 | rotated_n   | the same, of the moments of --data and of n later texts, merged    |
@@ -20,10 +20,10 @@ of the test split of either, asked in the grown index:
 | reindexed   | none: new queries, all embedded again                              |
 
 Penalties and weights of maps that see later texts are chosen on n / 4 more of them, at
-least 20. Later texts that --data holds are left out. Cosines are about the mean of the
-fit rows of --data. R2 is the map's, on the test split's second halves.
+least 20. Later texts that are also in --data are left out. Cosines are centred on the
+mean of the fit rows of --data. R2 is the map's, on the test split's second halves.
 
-Cost: one core, mpnet and MiniLM, 1,687 rows, states there: two and a half minutes.
+Cost: one core, mpnet and MiniLM, 1,687 rows, stored states: two and a half minutes.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class DriftConfig(HalvesOptions):
         required=True,
         tiny="topics",
     )
-    later_limit: int = option(0, "its texts to use, chosen by hash; 0: all", least=0)
+    later_limit: int = option(
+        0, "texts of --later to use, chosen by hash; 0: all", least=0
+    )
     sizes: tuple[int, ...] = option(
         (30, 100, 300, 1000), "later texts that a map is refreshed with", least=2
     )
@@ -152,7 +154,7 @@ def grown_index(texts: Mapping[str, Halves], time: str, moments: object) -> Migr
 def scores_of(
     time: str, migration: Migration, maps: Mapping[str, AffineMap], config: DriftConfig
 ) -> Numbers:
-    """The numbers of every arm, by the queries of one time."""
+    """The numbers of every arm, for the queries of one time."""
     searches: dict[str, Search] = {
         "native": migration.in_old(),
         "reindexed": migration.in_new(),
@@ -172,7 +174,7 @@ def scores_of(
 def result_blocks(
     numbers: Numbers, sizes: list[int], config: DriftConfig
 ) -> list[Block]:
-    """What every map finds of later and of earlier texts; recall against n."""
+    """Tables of every map on later and on earlier queries; recall against n."""
     rows = ARMS | {
         f"{kind}_{size}": KIND_NAMES[kind].format(f"{size:,}")
         for kind in KINDS
@@ -206,7 +208,7 @@ def arms_table(
     words: str,
     config: DriftConfig,
 ) -> Table:
-    """What every map finds, by the queries of one time."""
+    """Scores of every map, for the queries of one time."""
     columns = {
         f"recall_at_{k}": Quantity(f"recall@{k}, %", 100, 1) for k in config.cutoffs
     }
@@ -216,8 +218,8 @@ def arms_table(
     }
     note = (
         f"{numbers[f'drift/{time}_queries']} queries of the test split in an index of "
-        f"{numbers['drift/index_rows']:,} second halves. Penalties of what sees n "
-        f"later texts are chosen on n / 4 others, {LEAST_SELECT} at least. {BRACKETS}"
+        f"{numbers['drift/index_rows']:,} second halves. Penalties of maps that see n "
+        f"later texts are chosen on n / 4 others, at least {LEAST_SELECT}. {BRACKETS}"
     )
     return cross_table(
         f"Queries of {words} in the grown index",

@@ -3,8 +3,8 @@ r"""At which cut of the source and entry of the target does a stitch work?
     python -m experiments.layers --workdir=runs/layers --source=DIR_OR_ID \
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --source_layers=0,1,2,3,4
 
-One pass through both models gives the moments of all layers together; every pair of
-layers gets its ridge map from a block of them, and is then run as a stitch: the
+One pass through both models gives the joint moments of all layers; every pair of layers
+gets its ridge map from its block of the moments, and is then run as a stitch: the
 source's blocks up to the cut, the map, the target's blocks from the entry on, and its
 head. States are taken before the final norm.
 
@@ -15,9 +15,9 @@ head. States are taken before the final norm.
 
 Cost: two busy cores, 16 pairs of layers of the embedded models: 8 minutes.
 
-That was pebble-llama -> pebble-qwen3, layers 0,2,3,4 of each, --pairs=60000
---test_pairs=4000 --max_tokens=128. Equal depths work best: agreement .42 to .44 and 1.3
-to 1.5 nats on the diagonal, down to .20 off it.
+This was measured for pebble-llama -> pebble-qwen3, layers 0,2,3,4 of each, with
+--pairs=60000 --test_pairs=4000 --max_tokens=128. Equal depths work best: agreement is
+.42 to .44, at 1.3 to 1.5 nats, on the diagonal, and down to .20 off it.
 
 Reference: arXiv 2603.18908, the layer study; stitching in the middle: Bansal et al.
   2021, arXiv 2106.07682.
@@ -139,8 +139,8 @@ def compute(config: LayersConfig, _: Run) -> Report:
     about = about_tokens(config, next(iter(cells.values())))
     best = max(cells, key=lambda pair: _value(cells[pair], AGREEMENT))
     answer = CELLS[AGREEMENT].fill(
-        f"Of {len(cells)} pairs of layers the target's head agrees best with its own "
-        f"first choice from the source's layer {best[0]} to its layer {best[1]}: on "
+        f"Of {len(cells)} pairs of layers, source layer {best[0]} to target layer "
+        f"{best[1]} works best: the target's head agrees with its own first choice on "
         f"{{{AGREEMENT}}} of the tokens.",
         cells[best],
     )

@@ -1,21 +1,22 @@
-r"""Every alignment method on one footing: R2, accuracy, seconds, controls.
+r"""Every alignment method under equal conditions: R2, accuracy, seconds, controls.
 
     python -m experiments.methods --workdir=runs/methods --source=DIR_OR_ID \
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--public=NAME_FILE_OR_FOLDER] \
       [--methods=all]
 
-The moments of the fit split are taken in one pass; each closed form is fitted from
-them, its penalty or rank chosen on the select split, and its map scored on the test
-split: R2, and the accuracy of the target's own probe on the mapped states. Gradient
-fits see the same rows. With --public all are fitted again on public text alone.
+The moments of the fit split are taken in one pass. Each closed form is fitted from
+them, with its penalty or rank chosen on the select split, and its map is scored on the
+test split: R2, and the accuracy of the target's own probe on the mapped states.
+Gradient fits see the same rows. With --public all are also fitted on public text alone.
 
 Controls: each closed form on shuffled pairs (`_shuffled`), ridge on shuffled pairs, a
 random rotation, the mean; the target's and the source's own probes.
 
-Intervals are bootstraps over documents; those of seconds are the least and the most of
---repeats. The seconds of a closed form are from moments to map, the decompositions that
-all share (`methods/shared_seconds`) included; those of a gradient fit are from rows to
-map, with its compilation. `methods/moments_seconds` is the pass over the rows.
+Intervals are bootstraps over documents; those of seconds range from the least to the
+most of --repeats. The seconds of a closed form are from moments to map, including the
+decompositions that all share (`methods/shared_seconds`); those of a gradient fit are
+from rows to map, including compilation. `methods/moments_seconds` is the pass over the
+rows.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class MethodsConfig(TaskOptions):
     methods: tuple[str, ...] = methods_option("all")
     public: str = public_option("to fit on too; empty: none")
     anchors: int = option(300, "anchor rows of relative representations", least=1)
-    epochs: int = option(20, "of gradient fits, at most", least=1)
+    epochs: int = option(20, "epochs of gradient fits, at most", least=1)
     repeats: int = option(3, "timed fits of the closed forms", least=1)
     seed: int = seed_option("of the controls and the gradient fits")
     tiny: bool = option(False, "600 texts, 64 tokens each at most")

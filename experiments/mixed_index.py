@@ -13,14 +13,15 @@ searched natively in the new space, all others through the map:
 | rotated  | the same, by orthogonal Procrustes in place of ridge   |
 | backward | mapped to the new space, compared with the new query   |
 
-The two parts' scores are made comparable by a line each that is chosen on the select
-split (see `helix_jax.transfer.mixed`), by --calibration; the others stand beside it at
-the largest share. Rows come in one of three orders: at random (means over --seeds),
-those of largest predicted residual first, which needs their old embeddings only, and
-those of largest true residual first, an oracle: the most that such an order can gain.
-Control: the map of shuffled pairs, which finds only what is embedded again.
+The scores of each part are rescaled by a linear function, chosen on the select split
+by --calibration, so that they can be compared (see `helix_jax.transfer.mixed`); the
+other calibrations are reported at the largest share. Rows are embedded again in one of
+three orders: at random (means over --seeds); by largest predicted residual, which needs
+only their old embeddings; and by largest true residual, an oracle that shows the most
+such an order can gain. Control: the map of shuffled pairs, which finds only what is
+embedded again.
 
-Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, states there: a minute.
+Cost: one core, mpnet and MiniLM, 484 queries in 1,096 rows, stored states: a minute.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def scores_of(
 def gains_of(
     ranks: Mapping[str, np.ndarray], test: Migration, config: MixedConfig
 ) -> Numbers:
-    """Recall beyond that of no row embedded again, and beyond the random order's."""
+    """Recall gained over no row embedded again, and over the random order."""
     gains = {}
     for way, share, order, k in itertools.product(
         WAYS, config.shares, GAINS, config.cutoffs
@@ -196,7 +197,7 @@ def result_blocks(numbers: Numbers, config: MixedConfig) -> list[Block]:
 
 
 def way_table(way: str, numbers: Numbers, config: MixedConfig, note: str) -> Table:
-    """What every order finds at every share, and what is found without a share."""
+    """Scores of every order at every share, and of the whole old and new indexes."""
     measures = {f"recall_at_{k}": f"recall@{k}, %" for k in config.cutoffs}
     rows = {
         (name, arm): f"{words}: {title}"
@@ -215,7 +216,7 @@ def way_table(way: str, numbers: Numbers, config: MixedConfig, note: str) -> Tab
 
 
 def gains_table(numbers: Numbers, config: MixedConfig, note: str) -> Table:
-    """What a share gains at random, and an order beyond that."""
+    """What a random share gains, and what an order gains beyond that."""
     k = config.cutoffs[min(1, len(config.cutoffs) - 1)]
     rows = {
         (way, order): f"{words}: {GAINS[order]}"
@@ -239,7 +240,7 @@ def gains_table(numbers: Numbers, config: MixedConfig, note: str) -> Table:
 
 
 def calibrations_table(numbers: Numbers, config: MixedConfig, note: str) -> Table:
-    """How the two parts are compared, at the largest share."""
+    """Every calibration of the two parts, at the largest share."""
     columns = {
         (way, k): Quantity(f"{words}, recall@{k}, %", 100, 1)
         for way, words in WAY_NAMES.items()

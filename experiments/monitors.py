@@ -10,16 +10,16 @@ maps of token states, which are fitted on public text without labels:
 |--------------------|-----------------------------------------------------------------|
 | monitor            | AUROC on held-out labelled texts                                |
 | steering           | log-odds of the class's telling tokens, on passages of public   |
-|                    | text, over the effect of the target's own direction             |
+|                    | text, relative to the effect of the target's own direction      |
 | dose, price        | the same at several doses; nats a token of the passages         |
 | what it writes     | an independent model's probe on texts written under steering;   |
-|                    | with --judge_data it learns from a corpus of its own            |
+|                    | with --judge_data it is trained on a separate corpus            |
 | ablation           | AUROC of the model's own log-odds at the ends of labelled texts |
 | geometry           | CKA, R2, cosines; their rank correlation with the effect        |
 
 Controls: random directions of the same length, the map of shuffled pairs, the part of
-the carried direction orthogonal to the native one. The close look (doses, writing,
-ablation) is at the middle of --depths, from the next model of the list.
+the carried direction orthogonal to the native one. Doses, writing and ablation are
+measured only at the middle of --depths, from the next model of the list.
 
 Cost: two cores, two embedded models, --tiny: about two minutes.
 
@@ -74,7 +74,7 @@ class MonitorsConfig(MonitorOptions):
 
 
 def check(config: MonitorsConfig, specs: Specs) -> None:
-    """Refuse names that are alike, and models that write nothing.
+    """Refuse duplicate names, and models that cannot generate text.
 
     Raises:
       RunError: says which.
@@ -154,8 +154,8 @@ def compute(config: MonitorsConfig, run: Run) -> Report:
             "ablated directions",
             ablated,
             {"auroc": Quantity("AUROC, %", 100, 1)},
-            f"{note} Taken away: what three directions span (mean, logistic, sparse), "
-            "native, carried forward, carried by the map of shuffled pairs, random.",
+            f"{note} Ablated: the span of three directions (mean, logistic, sparse), "
+            "native, carried forward, carried by the map of shuffled pairs, or random.",
         )
     )
     if judged:

@@ -4,9 +4,9 @@ r"""Out-of-distribution detectors, on the target's states and on mapped source s
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER --ood_data=NAME_FILE_OR_FOLDER \
       [--public=NAME_FILE_OR_FOLDER]
 
-The test texts of --data are in-distribution, those of --ood_data that --data does not
-hold out-of-distribution. A probe and every detector are fitted on the target's states
-of the fit split, and read on:
+The test texts of --data are in-distribution; those of --ood_data that are not in --data
+are out-of-distribution. A probe and every detector are fitted on the target's states of
+the fit split, and applied to:
 
 | arm      | states of the texts                                                     |
 |----------|-------------------------------------------------------------------------|
@@ -19,11 +19,11 @@ of the fit split, and read on:
 | refitted | the mapped ones, detectors fitted on mapped states too                  |
 | source   | the source's own, with its own probe and detectors                      |
 
-Out-of-distribution is the positive class of `_auroc`, `_aupr_in`, `_aupr_out`, and
-`_fpr95`, the share of in-distribution texts flagged at the threshold that flags 95% of
-the out-of-distribution ones. `_fpr95_in` is the share of out-of-distribution texts
-passed if 95% of the in-distribution ones pass: FPR95 of papers whose positive class is
-in-distribution. Intervals are bootstraps over both sides' documents.
+Out-of-distribution is the positive class of `_auroc`, `_aupr_out` and `_fpr95`, the
+share of in-distribution texts flagged at the threshold that flags 95% of the
+out-of-distribution ones. In-distribution is that of `_aupr_in` and `_fpr95_in`, the
+share of out-of-distribution texts passed if 95% of the in-distribution ones pass: some
+papers call this FPR95. Intervals are bootstraps over both sides' documents.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class OodConfig(TaskOptions):
         required=True,
         tiny="topics",
     )
-    ood_limit: int = option(0, "its texts to use, chosen by hash; 0: all", least=0)
+    ood_limit: int = option(
+        0, "texts of --ood_data to use, chosen by hash; 0: all", least=0
+    )
     public: str = public_option("for one more map; empty: none")
     seed: int = seed_option("of the controls")
     resamples: int = resamples_option(1000)
@@ -180,9 +182,7 @@ def about_sides(config: OodConfig, numbers: Mapping[str, Any]) -> str:
 def result_blocks(scores: Scores) -> list[Block]:
     """AUROC and FPR95 of every detector and arm; bars, and ROC curves of some."""
     arms = {arm: title for arm, title in ARMS.items() if arm in scores}
-    flagged = (
-        "  FPR95: share of in-distribution texts flagged if 95% of the others are."
-    )
+    flagged = " FPR95: share of in-distribution texts flagged if 95% of the others are."
     alone = " The source's states use its own probe."
     return [
         metric_table("AUROC of detectors", scores, "auroc", arms),

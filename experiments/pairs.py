@@ -2,8 +2,8 @@ r"""Every ordered pair of some models: the target's classifier on the source's s
 
     python -m experiments.pairs --workdir=runs/pairs --models=A,B,C --data=trec
 
-Each model is extracted once; every pair is a run of experiments.classify in a folder of
-its own, with all its arms and controls (its flags are taken here too).
+States of each model are extracted once; every pair is a run of experiments.classify in
+its own folder, with all its arms and controls (its flags are accepted here too).
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class PairsConfig(ModelsOptions):
     public: str = public_option()
     seeds: int = seeds_option()
     resamples: int = resamples_option()
-    max_pairs: int = option(0, "stop after so many pairs; 0: all", least=0)
+    max_pairs: int = option(0, "stop after this many pairs; 0: all", least=0)
     tiny: bool = option(False, "600 texts, 64 tokens each at most")
 
 
 def require_names(config: PairsConfig, _: object) -> None:
-    """Refuse models whose results would stand under one name."""
+    """Refuse models whose results would have the same name."""
     require_distinct("models", list(map(short_name, config.models)))
 
 
@@ -73,7 +73,7 @@ def compute(config: PairsConfig, _: Run) -> Report:
 
 
 def run_pairs(config: PairsConfig) -> Results:
-    """The summary of every ordered pair; a pair that has ended is only read."""
+    """The summary of every ordered pair; a finished pair is only read."""
     shared = vars(with_stores(config))
     pairs = list(itertools.permutations(config.models, 2))
     results = {}
@@ -117,9 +117,9 @@ def pairs_answer(results: Results) -> str:
     ends = dict.fromkeys(f"{of(lost):.1f}" for of in (min, max))
     cost = " to ".join(ends)
     return (
-        f"The target's classifier is right on {mapped:.1f}% of the test texts by the "
-        f"source's mapped states, on {own:.1f}% by the target's own, and on "
-        f"{shuffled:.1f}% through a map of shuffled pairs (means over ordered pairs: "
+        f"The target's classifier is right on {mapped:.1f}% of the test texts with the "
+        f"source's mapped states, on {own:.1f}% with the target's own, and on "
+        f"{shuffled:.1f}% with a map of shuffled pairs (means over ordered pairs: "
         f"{len(lost)}); the map costs {cost} points."
     )
 

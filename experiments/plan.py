@@ -3,13 +3,14 @@ r"""What will an extraction need, and on which accelerators?
     python -m experiments.plan --source=DIR_OR_ID [--target=DIR_OR_ID] --tokens=1e9 \
       [--mesh=tensor:4] [--dtype=bfloat16]
 
-Answers before anything is loaded, from the config of a model alone: bytes of a device,
-operations per token, and for each accelerator whether one holds the models with a batch
-or how many are needed, what they send each other in a layer, the batch that reaches
-half of their peak, and the time of all tokens at --utilisation of the peak, or at what
-communication leaves of it. What a batch needs is XLA's figure for the program in
-float32, compiled for the CPU: other dtypes need less, and an accelerator's own layout
-may differ. How times are estimated: activations/links.py. Nothing is written.
+Answers from the config of a model alone, before anything is loaded: bytes per device,
+operations per token, and for each accelerator whether one device holds the models with
+a batch or how many are needed, what they send each other in a layer, the batch that
+reaches half of their peak, and the time for all tokens at --utilisation of the peak, or
+at what communication leaves of it. What a batch needs is XLA's figure for the program
+in float32, compiled for the CPU: other dtypes need less, and an accelerator's own
+layout may differ. activations/links.py says how times are estimated. No file is
+written.
 
 Cost: seconds, whatever the size of the model.
 """
@@ -58,12 +59,12 @@ class PlanConfig:
     """Flags of the program."""
 
     source: str = option("", CONFIG, required=True, tiny="pebble-llama")
-    target: str = option("", "another model held with it; empty: none")
+    target: str = option("", "another model to hold as well; empty: none")
     tokens: float = option(1e9, "tokens that each model reads", above=0)
     mesh: str = mesh_option()
     dtype: str = dtype_option()
     layers: tuple[int, ...] = layers_option()
-    max_tokens: int = option(512, "of the longest text", least=1)
+    max_tokens: int = option(512, "tokens of the longest text", least=1)
     token_budget: int = option(
         ACCELERATOR_BUDGET_TOKENS, "tokens per batch, padding included", least=1
     )
@@ -129,7 +130,7 @@ def compute(config: PlanConfig, _: Run | None) -> Report:
 
 
 def plan_answer(numbers: Mapping[str, float], tokens: float) -> str:
-    """What a device holds, and the shortest and the longest time of all tokens."""
+    """What a device must hold, and the shortest and longest time for all tokens."""
     held = f"The models and a batch take {numbers['plan/device_bytes'] / GB:.3g} GB"
     seconds = {
         f"{numbers[f'{name}/devices']} x {name}": numbers[f"{name}/seconds"]
@@ -147,7 +148,7 @@ def plan_answer(numbers: Mapping[str, float], tokens: float) -> str:
 def device_numbers(
     specs: Mapping[str, ModelSpec], needs: Mapping[str, Needs]
 ) -> dict[str, float]:
-    """Bytes of a device, with all models on it and a batch of the hungriest."""
+    """Bytes of a device that holds all models and a batch of the most demanding one."""
     widths = [spec.width for spec in specs.values()]
     found = {
         "parameter_bytes": sum(one.parameter_bytes for one in needs.values()),
@@ -168,7 +169,8 @@ def place_on(
 ) -> tuple[bool, dict[str, int] | None]:
     """Whether the plan fits a chip, and the mesh to take.
 
-    With a mesh that one, if it fits; else the fewest devices, None where there is none.
+    That is the given mesh, if it fits; without one, the mesh of fewest devices, or None
+    if no mesh fits.
     """
     fits = numbers["plan/device_bytes"] <= chip.room
     if sizes or fits:
@@ -180,7 +182,7 @@ def place_on(
 def layer_numbers(
     name: str, spec: ModelSpec, sizes: dict[str, int], config: PlanConfig
 ) -> dict[str, float]:
-    """Of a layer and a batch on a mesh of an accelerator."""
+    """Times and speed of a layer for a batch, on a mesh of an accelerator."""
     length = min(config.max_tokens, spec.max_tokens)
     chip, dtype = CHIPS[name], config.dtype
     layer = layer_time(spec, sizes, chip, dtype=dtype, length=length)

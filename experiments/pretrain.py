@@ -4,9 +4,9 @@ r"""Train a small causal language model from scratch, tokenizer included.
       --data=docstrings --part=0 --parts=3 --tokens=20000000
 
 The model is written to WORKDIR/model in Hugging Face folder format, with a model card.
-Killed at any moment and started again with the same flags, it ends with the same
-weights. `test/perplexity` is on held-out documents of all the data; the trigram
-beside it is Kneser-Ney smoothed and trained on the same tokens.
+A run that is killed at any moment and started again with the same flags ends with the
+same weights. `test/perplexity` is on held-out documents of all the data; the trigram
+that it is compared with is Kneser-Ney smoothed and trained on the same tokens.
 
 Cost: two cores, the defaults: about 9,000 tokens a second.
 """
@@ -95,22 +95,24 @@ class PretrainConfig:
         "", "model whose tokenizer to use; empty: train one", names="tokenizer"
     )
     vocab_size: int = option(4096, "tokens of a newly trained tokenizer", least=260)
-    width: int = option(128, "D", least=2)
-    num_layers: int = option(4, "L", least=1)
-    num_heads: int = option(4, "H", least=1)
-    ffn_width: int = option(344, "F", least=1)
-    context: int = option(256, "T, tokens a training window", least=2)
-    batch: int = option(16, "windows a step", least=1)
+    width: int = option(128, "D, width of the hidden states", least=2)
+    num_layers: int = option(4, "L, number of layers", least=1)
+    num_heads: int = option(4, "H, attention heads of a layer", least=1)
+    ffn_width: int = option(344, "F, width of the feed-forward layers", least=1)
+    context: int = option(256, "T, tokens per training window", least=2)
+    batch: int = option(16, "windows per step", least=1)
     microbatch: int = option(
-        0, "windows a gradient, a divisor of --batch; 0: all", least=0
+        0, "windows per gradient, a divisor of --batch; 0: all", least=0
     )
     tokens: int = option(20_000_000, "training tokens in all, epochs included", least=1)
-    optimizer: str = option("adamw", "of the weights", choices=("adamw", "muon"))
+    optimizer: str = option(
+        "adamw", "optimizer of the weights", choices=("adamw", "muon")
+    )
     learning_rate: float = option(4e-3, "peak learning rate", above=0)
     warmup_steps: int = option(200, "steps of linear warm-up", least=0)
     weight_decay: float = option(0.1, "decoupled weight decay of matrices", least=0)
     seed: int = seed_option("of the initial weights and the order of the windows")
-    dtype: str = option("bfloat16", "of the written weights", choices=DTYPES)
+    dtype: str = option("bfloat16", "dtype of the written weights", choices=DTYPES)
     held_out_tokens: int = option(
         200_000, "held-out tokens to evaluate on, at most", least=1
     )
@@ -125,7 +127,7 @@ class PretrainConfig:
 
 
 def check_sizes(config: PretrainConfig, _: Specs) -> None:
-    """Raise where numbers of the flags do not go together."""
+    """Raise if sizes given by the flags do not fit together."""
     if config.part >= config.parts:
         raise RunError(
             f"--part={config.part} counts from 0 and must be below --parts="
@@ -167,15 +169,15 @@ def compute(config: PretrainConfig, run: Run) -> Report:
     processes = current()
     if processes.count > 1 and not processes.share_devices:
         raise RunError(
-            f"--processes={processes.count}: a training is not divided by its texts; "
-            "add --share_devices, with which processes share every batch."
+            f"--processes={processes.count}: training cannot be divided by texts; add "
+            "--share_devices, with which processes share every batch."
         )
     with stage("training the tokenizer"), processes.first_then_others("tokenizer"):
         tokenizer = open_tokenizer(config, corpus, run.folder)
     with stage("text to windows of tokens"):
         try:
             windows = training_windows(config, corpus, tokenizer)
-        except RunError:  # with flags that must change, and the tokenizer with them
+        except RunError:  # the flags must change, and the tokenizer with them
             shutil.rmtree(run.folder / "tokenizer", ignore_errors=True)
             raise
         held_out, characters = held_out_windows(
@@ -256,7 +258,7 @@ def training_windows(config: PretrainConfig, corpus: Any, tokenizer: Any) -> np.
 def train_model(
     config: PretrainConfig, spec: ModelSpec, windows: np.ndarray, run: Run
 ) -> tuple[TrainState, float]:
-    """The state after all steps, from the last snapshot on; seconds in all."""
+    """The state after all steps, resumed from the last snapshot; seconds in all."""
     optimizer = make_optimizer(
         kind=config.optimizer,
         learning_rate=config.learning_rate,

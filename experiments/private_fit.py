@@ -1,4 +1,4 @@
-r"""The encrypted fit beside the plain one: the map, the accuracy, time and bytes.
+r"""The encrypted fit compared with the plain one: map, accuracy, time and bytes.
 
     python -m experiments.private_fit --workdir=runs/private_fit --profile=guarded \
       --rows=4000 --source_width=768 --target_width=768
@@ -9,9 +9,9 @@ r"""The encrypted fit beside the plain one: the map, the accuracy, time and byte
 The client has the source's states, the provider the target's, of the same texts. The
 client encrypts its rows; the provider returns the cross-covariance on ciphertexts; the
 client solves the usual ridge regression, its penalty chosen by generalised
-cross-validation, which needs no more pairs. Without models the rows are planted: a
-linear map plus noise. With them both maps are read by the target's probe on the test
-split.
+cross-validation, which needs no further pairs. Without models the rows are planted: a
+linear map plus noise. With models, both maps are scored by the target's probe on the
+test split.
 
 With --epsilon, rows are clipped, results are noisy (docs/differential_privacy.md) and
 the select split is public; --curve measures accuracy and membership at several
@@ -79,7 +79,9 @@ QUANTITIES = {
 class PrivateFitConfig(PrivacyOptions, PlantedOptions):
     """Flags of the experiment."""
 
-    profile: str = option("guarded", "of the parameters", choices=tuple(PROFILES))
+    profile: str = option(
+        "guarded", "profile of the parameters", choices=tuple(PROFILES)
+    )
     rank: int = option(
         0, "principal directions that the client encrypts; 0: all", least=0
     )
@@ -93,8 +95,12 @@ class PrivateFitConfig(PrivacyOptions, PlantedOptions):
         SHARE, "share of the target rows' bits that all results may carry", above=0
     )
     rows: int = option(4000, "planted rows", least=2)
-    source_width: int = option(768, "of planted rows", least=1, most=MAX_WIDTH)
-    target_width: int = option(768, "of planted rows", least=1, most=MAX_WIDTH)
+    source_width: int = option(
+        768, "width of planted source rows", least=1, most=MAX_WIDTH
+    )
+    target_width: int = option(
+        768, "width of planted target rows", least=1, most=MAX_WIDTH
+    )
     seed: int = seed_option("of planted rows")
     tiny: bool = option(False, "300 rows of 24 by 20; 600 texts, 64 tokens at most")
 
@@ -105,7 +111,7 @@ class Problem(NamedTuple):
     Attributes:
       x: [N, D] the client's.
       y: [N, E] the provider's.
-      ids: [N] names of the rows; None of planted ones.
+      ids: [N] names of the rows; None for planted ones.
       moments: of both in the clear.
       task: whose probe reads the maps; None for planted rows.
       counts: of texts.
@@ -232,7 +238,7 @@ def stored_rows(config: PrivateFitConfig) -> Problem:
 
 
 def private_fit_answer(numbers: Mapping[str, float | Interval]) -> str:
-    """How near the map is to the plain fit's, and what it cost, in a sentence."""
+    """How close the map is to the plain fit's, and what it cost, in a sentence."""
     said = {name: shown.told(numbers, name) for name, shown in QUANTITIES.items()}
     accuracy = (
         f" Accuracy of the target's probe: {said['test_accuracy']}, "
@@ -240,8 +246,8 @@ def private_fit_answer(numbers: Mapping[str, float | Interval]) -> str:
     )
     return (
         "The map fitted under encryption differs from the plain fit's by a relative "
-        f"error of {said['map_error']}; it took {said['client_seconds']} of the client "
-        f"and {said['provider_seconds']} of the provider."
+        f"error of {said['map_error']}; it took the client {said['client_seconds']} "
+        f"and the provider {said['provider_seconds']}."
         + (accuracy if "test_accuracy" in numbers else "")
     )
 

@@ -5,26 +5,26 @@ r"""How well does a client search a provider's index through a map, under encryp
     python -m experiments.private_search --workdir=runs/million --rows=1000000
 
 The provider's index holds its own model's embeddings of the fit and select texts. The
-client asks with the test texts: its own model embeds one, the map, fitted on the fit
-texts and chosen on the select ones, brings it to the provider's space, and the index is
-scored under encryption. Recall at K is the share of the K rows that the provider's own
-model finds in the clear for the same text; where texts have classes, also the share of
-hits of the query's class.
+client queries with the test texts: its own model embeds a text, the map (fitted on the
+fit texts and chosen on the select ones) takes it to the provider's space, and the index
+is scored under encryption. Recall at K is the share of the K rows that the provider's
+own model finds in the clear for the same text; if texts have classes, the share of hits
+in the query's class is reported too.
 
 | arm               | queries                  | scores                              |
 |-------------------|--------------------------|-------------------------------------|
-| native            | provider's model         | clear: what recall is counted by    |
+| native            | provider's model         | clear: the reference for recall     |
 | own               | client's model           | clear, an index of the client's own |
 | mapped            | client's model, mapped   | clear                               |
 | native, POLICY    | provider's model         | encrypted                           |
 | mapped, POLICY    | client's model, mapped   | encrypted                           |
 | shuffled, POLICY  | map of shuffled pairs    | encrypted: control                  |
 
-Without models rows are synthetic: normal rows about centres of a few hundred rows each,
-with a spectrum that falls like that of sentence encoders; then there is no map. An
-index in clusters (--index=clusters, or from 200,001 rows on) hides its choice among
---decoys; the report says how often a provider that knows the choices of half of the
-queries guesses those of the others, compared with chance.
+Without models, there is no map and rows are synthetic: normal around centres of a few
+hundred rows each, with a spectrum that falls like that of sentence encoders. If the
+index has clusters (--index=clusters, or from 200,001 rows on), a query hides its choice
+among --decoys; the report says how often a provider that knows the choices of half of
+the queries guesses those of the others, compared with chance.
 
 Cost: two cores, once embedded: 100,000 x 384 0.6 s a search, 7.2 MB; a million in
 clusters 1.1 s, 9.2 MB (docs/search.md).
@@ -84,11 +84,15 @@ class SearchConfig(PlantedOptions):
         required=True,
     )
     k: int = option(10, "hits of a search", least=1)
-    queries: int = option(200, "how many; 0: all texts of the test split", least=0)
+    queries: int = option(
+        200, "number of queries; 0: all texts of the test split", least=0
+    )
     index: str = option("auto", "layout of rows", choices=tuple(LAYOUTS))
     block_rows: int = option(512, "most rows of a cluster", least=1, most=MAX_WIDTH)
-    probes: int = option(16, "clusters of a query", least=1, most=MAX_PROBES)
-    decoys: int = option(9, "other sets of clusters", least=0, most=MAX_DECOYS)
+    probes: int = option(16, "clusters per query", least=1, most=MAX_PROBES)
+    decoys: int = option(
+        9, "sets of clusters that hide the query's own", least=0, most=MAX_DECOYS
+    )
     rows: int = option(100_000, "rows of a synthetic index", least=2, most=MAX_ROWS)
     width: int = option(384, "width of a synthetic index", least=1, most=MAX_WIDTH)
     memory: int = option(8, "GB for transformed weights", least=0)
@@ -210,7 +214,7 @@ def scores_of(
     problem: SearchProblem,
     config: SearchConfig,
 ) -> dict[str, Interval]:
-    """Recall of hits [Q, k] by the native ones, and how many are of the class."""
+    """Recall of hits [Q, k] against the native ones, and the share in the class."""
     settings = {"resamples": config.resamples}
     hits = (rows[:, :, None] == native[:, None]).any(axis=1).mean(axis=1)
     numbers = {f"recall/{arm}": bootstrap_interval(hits, problem.documents, **settings)}

@@ -4,12 +4,12 @@ r"""A client of a provider's service: fit a map to its rows, ask its classifier.
       --token=alice.token --authority=certificates/authority.pem \
       --source=DIR_OR_ID --data=NAME_FILE_OR_FOLDER
 
-The provider (experiments.serve) has rows of the same texts, states of another model,
-and a classifier of that model's states. The client's states are encrypted here; what
-comes back is the cross-covariance, from which the map is made, then one answer a text;
-with --index also the nearest text in an index of that model (experiments.index).
-Neither side sees the other's states or weights. WORKDIR/map holds the map; a run that
-was killed after the fit does not fit again. Seconds are medians, with the middle 95%.
+The provider (experiments.serve) has another model's states of the same texts, and a
+classifier of these states. The client's states are encrypted here; the provider returns
+the cross-covariance, from which the map is made, then one answer per text; with --index
+also the nearest text in an index of that model (experiments.index). Neither side sees
+the other's states or weights. WORKDIR/map holds the map; a run that was killed after
+the fit does not fit again. Seconds are medians, with the central 95%.
 
 Cost: two cores, 4,000 texts of width 768: the fit 30 seconds, a query 10 milliseconds.
 """
@@ -126,7 +126,7 @@ def compute(config: QueryConfig, run: Run) -> Report:
 
 
 def query_answer(numbers: Mapping[str, Any]) -> str:
-    """What was asked of the service and what it took, a sentence for each kind."""
+    """What the service answered and how long it took, a sentence for each kind."""
     said = {name: shown.told(numbers, name) for name, shown in QUANTITIES.items()}
     sentences = []
     if "query_seconds" in numbers:
@@ -141,7 +141,7 @@ def query_answer(numbers: Mapping[str, Any]) -> str:
 
 
 class Asked(NamedTuple):
-    """What is asked about.
+    """The texts to ask about.
 
     Attributes:
       corpus: of the texts.
@@ -154,7 +154,7 @@ class Asked(NamedTuple):
     x: np.ndarray
 
     def labels(self) -> np.ndarray:
-        """[n] int label of each, of a corpus with labels."""
+        """[n] int label of each text; the corpus needs labels."""
         known = {text.id: text.label for text in self.corpus.read("test")}
         return np.array([known[one] for one in self.ids])
 
@@ -264,15 +264,15 @@ def label_order(classes: Any, corpus: Corpus) -> np.ndarray | None:
     """[C] label of the corpus for each of the provider's classes; None without any.
 
     Raises:
-      RunError: their names are not those of the corpus.
+      RunError: the corpus has classes that the provider lacks.
     """
     if not classes or not corpus.classes:
         return None
     missing = sorted(set(corpus.classes) - set(classes))
     if missing:
         raise RunError(
-            f"the provider's classes are {', '.join(classes)}; the corpus has "
-            f"{', '.join(missing)}, too: take a corpus of the same classes."
+            f"the provider's classes are {', '.join(classes)}; the corpus also has "
+            f"{', '.join(missing)}: use a corpus of the same classes."
         )
     known = {name: label for label, name in enumerate(corpus.classes)}
     return np.array([known.get(name, -1) for name in classes])

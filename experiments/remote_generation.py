@@ -10,9 +10,9 @@ The provider serves the head of its model (in its file `[heads.words]`, `path =
 the client sees the logits of the tokens that it asks for. --map is a map between the
 two models' last token states. experiments.fit_tokens makes it in the clear, from the
 weights of both models; the provider can run it and give the map away, which reveals as
-much of its rows as a fit does (docs/private.md).
+much about its rows as a fit does (docs/private.md).
 
-Cost: two cores, a head of 576 by 49,152: about a second a token, 5 MB.
+Cost: two cores, a head of 576 by 49,152: about a second and 5 MB per token.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RemoteGenerationConfig(ServiceOptions):
     prompts: tuple[str, ...] = option(
         (), "texts to continue", required=True, verbatim=True
     )
-    max_new_tokens: int = option(32, "tokens a text", least=1)
+    max_new_tokens: int = option(32, "tokens per text, at most", least=1)
 
 
 @experiment()
@@ -74,8 +74,8 @@ def compute(config: RemoteGenerationConfig, _: Run) -> Report:
         width = served["heads"][head]["width"]
         if np.shape(affine.bias)[-1] != width:
             raise RunError(
-                f"--map goes to a space of width {np.shape(affine.bias)[-1]}, the head "
-                f"{head} reads {width}; give the map to the states of its model."
+                f"--map goes to a space of width {np.shape(affine.bias)[-1]}, but head "
+                f"{head} reads width {width}; give a map to the states of its model."
             )
         before = provider.account()["heads"][head]["bits"]
         began, written = time.perf_counter(), []

@@ -1,15 +1,16 @@
-r"""A ledger of the paper's claims: its value, the value found here, the verdict.
+r"""A ledger of the paper's claims: published value, value found here, verdict.
 
     python -m experiments.replicate --workdir=runs/replicate --preset=local
     python -m experiments.replicate --workdir=runs/paper --preset=paper
 
-`local` takes four pretrained models (SmolLM2-135M, Gemma 3 270M, all-mpnet-base-v2,
-all-MiniLM-L6-v2) and, of the folder --shared, the data sets found there; `pebble`
-the embedded models and small ones; `paper` the paper's own models and data, from the
-hub. What is missing is reported as "not testable here". Every claim states the rule of
-its verdict. WORKDIR/ledger.md is written as claims are tested; killed and started again
-with the same flags, tested claims are only read. If the test of a claim ends in an
-error, the others are still tested, and the next start tries it again.
+`local` uses four pretrained models (SmolLM2-135M, Gemma 3 270M, all-mpnet-base-v2,
+all-MiniLM-L6-v2) and the data sets found in the folder --shared; `pebble` uses the
+embedded models and small ones; `paper` uses the paper's own models and data, from the
+hub. Claims whose models or data are missing are reported as "not testable here". Every
+claim states the rule of its verdict. WORKDIR/ledger.md is written as claims are tested;
+a run that is started again with the same flags only reads claims tested before. If the
+test of a claim ends in an error, the others are still tested, and the next start tries
+it again.
 
 Cost: two cores, --preset=local: about three hours; --preset=pebble: 26 minutes.
 
@@ -52,7 +53,7 @@ class ReplicateConfig(BenchOptions):
 
 
 def check(config: ReplicateConfig, _: Specs) -> None:
-    """Refuse claims and folders that there are not."""
+    """Refuse unknown claims and a missing folder."""
     choose_claims(config.claims)
     if config.shared and not Path(config.shared).is_dir():
         raise RunError(f"--shared={config.shared} is no folder.")
@@ -75,7 +76,7 @@ def compute(config: ReplicateConfig, run: Run) -> Report:
             failed[claim.name] = error
             continue
         finally:
-            jax.clear_caches()  # thousands of programs exhaust a process's maps
+            jax.clear_caches()  # thousands of programs exhaust a process's memory maps
         findings[claim.name] = finding
         numbers |= {f"{claim.name}/{k}": v for k, v in finding.numbers.items()}
         numbers[f"{claim.name}/seconds"] = seconds
@@ -93,7 +94,7 @@ def compute(config: ReplicateConfig, run: Run) -> Report:
 
 
 def choose_claims(names: tuple[str, ...]) -> list[Claim]:
-    """The claims of these names; all for none.
+    """The claims with these names; all of them for no names.
 
     Raises:
       RunError: an unknown name.

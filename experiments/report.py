@@ -5,8 +5,8 @@ r"""One page from the work directories of some runs.
 Writes OUTPUT/report.html (one file, no network), OUTPUT/report.md with its figures, and
 OUTPUT/parts with every table in LaTeX and every figure as SVG and PNG. Every run opens
 with its answer in a sentence and a figure; its samples come last, folded. A folder that
-is no work directory itself stands for those in it. With --tiny and no --workdirs it is
-a page of `experiments.fit --tiny`, run in OUTPUT/fit.
+is not itself a work directory stands for those in it. With --tiny and no --workdirs the
+page shows `experiments.fit --tiny`, run in OUTPUT/fit.
 
 Cost: a few seconds.
 """

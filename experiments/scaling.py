@@ -4,17 +4,17 @@ r"""How many texts does a map need? R2, loss and accuracy against their number.
       --target=DIR_OR_ID --data=NAME_FILE_OR_FOLDER [--public=NAME_FILE_OR_FOLDER] \
       [--methods=closed]
 
-The texts of the fit split (of --public, if it is given) are put in an order by a hash
-of their documents; the first 100, .. N of them are the samples, each holding the one
-before. Moments of the rows between two sizes are merged into those of the smaller: each
-row is read once an order, and once for the control. Penalties and ranks are chosen anew
-at each size.
+The texts of the fit split (of --public, if it is given) are ordered by a hash of their
+documents; the first 100, .. N of them are the samples, each containing the one before.
+Moments of the rows between two sizes are merged into those of the smaller, so each row
+is read once per order, and once for the control. Penalties and ranks are chosen anew at
+each size.
 
 The loss is the squared error of the test split over its variance, 1 - R2. The plateau
-is the smallest size from which on the loss stays within --tolerance of that at N, as a
-share of it; it is found where it is below N. Its interval is over test documents. With
---seeds several orders are taken; numbers are means over them. Controls: ridge on the
-same samples with their pairs shuffled; the target's and the source's own probes.
+is the smallest size from which on the loss stays within --tolerance of the loss at N,
+as a share of it; it counts as found if it is below N. Its interval is over test
+documents. Numbers are means over --seeds orders. Controls: ridge on the same samples
+with their pairs shuffled; the target's and the source's own probes.
 
 Least squares is left out below dx + 2 texts, where it is not defined.
 """
@@ -70,14 +70,16 @@ class ScalingConfig(TaskOptions):
     methods: tuple[str, ...] = methods_option("closed")
     public: str = public_option("to fit on instead of --data")
     least: int = option(100, "texts of the smallest sample", least=2)
-    sizes: int = option(8, "sizes from --least to all, evenly by ratio", least=2)
+    sizes: int = option(
+        8, "number of sizes from --least to all, evenly by ratio", least=2
+    )
     tolerance: float = option(
         0.02, "share of the loss by which a plateau may exceed it", least=0
     )
     anchors: int = option(
         300, "anchor rows of relative representations, at most", least=1
     )
-    epochs: int = option(20, "of gradient fits", least=1)
+    epochs: int = option(20, "epochs of gradient fits", least=1)
     seeds: int = seeds_option("orders of the texts")
     resamples: int = resamples_option(1000)
     tiny: bool = option(False, "600 texts, 64 tokens each at most, one order")
@@ -87,7 +89,7 @@ class ScalingConfig(TaskOptions):
 def compute(config: ScalingConfig, _: Run) -> Report:
     """Fit at every size, score, locate the plateau; see the module docstring."""
     corpus = open_corpus(config, labelled=True)
-    if not config.public:  # else its own texts are counted
+    if not config.public:  # with --public its texts are counted instead
         sample_sizes(corpus.counts["fit"], config.least, config.sizes)
     opened = open_task(config, corpus, config.resamples)
     task, pairs = opened.task, opened.pairs
@@ -153,7 +155,7 @@ def sample_sizes(rows: int, least: int, count: int) -> tuple[int, ...]:
 def result_blocks(
     curves: Mapping[str, LearningCurve], probes: Mapping[str, Interval], headline: str
 ) -> list[Block]:
-    """Scores at the largest size and at all; curves of loss and accuracy."""
+    """Scores at the largest size and at all sizes; curves of loss and accuracy."""
     curves = {name: curves[name] for name in CURVE_NAMES if name in curves}
     marks, note = {}, BRACKETS
     if curves[headline].found:
@@ -197,7 +199,7 @@ def result_blocks(
 def score_tables(
     curves: Mapping[str, LearningCurve], probes: Mapping[str, Interval], note: str
 ) -> list[Table]:
-    """R2, accuracy and plateau: with intervals at the largest size, without at all."""
+    """R2, accuracy, plateau: intervals at the largest size, plain numbers at all."""
     sizes, names = curves[CONTROL].sizes, {name: CURVE_NAMES[name] for name in curves}
 
     def at_largest(name: str, score: str) -> Interval | str | None:

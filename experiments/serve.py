@@ -6,12 +6,12 @@ r"""A provider's service: classifiers, rows to fit to and indexes, under encrypt
       --private_key=certificates/server.key --heads=trec=runs/trec/target_probe \
       --rows="trec=runs/trec/stores/TARGET-trec-fit-*"
 
-A head without rows of its width needs its `input_norm` in --config. Clients use
+A head needs `input_norm` in --config if no rows of its width are served. Clients use
 experiments.query or helix_jax.net.connect. --config=FILE sets more than flags can
 (budgets, policies by client, limits): docs/deploy.md; a flag overrides it. SIGTERM ends
-the service in order: requests under way are answered, the state is complete.
+the service in order: requests in progress are answered, and the state is complete.
 
-Cost: 0.6 GB a worker; a query of width 768 and 5 classes some 5 milliseconds.
+Cost: 0.6 GB per worker; a query of width 768 and 5 classes some 5 milliseconds.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class ServeConfig:
 
 
 def settings_of(config: ServeConfig) -> dict[str, Any]:
-    """The file's settings, with the flags in their place.
+    """The file's settings, overridden by the flags.
 
     Raises:
       RunError: a flag is not NAME=PATH.
@@ -56,7 +56,7 @@ def settings_of(config: ServeConfig) -> dict[str, Any]:
     values = read_settings(config.config) if config.config else {}
     for name in ("heads", "rows", "indexes"):
         given = _named(name, getattr(config, name))
-        for one, own in given.items():  # what the file says of it otherwise stays
+        for one, own in given.items():  # its other settings in the file stay
             table = values.setdefault(name, {})
             table[one] = {**table.get(one, {}), **own}
     for name in ("state", "host", "certificate", "private_key", "client_authority"):

@@ -58,13 +58,17 @@ class SiloConfig:
     ledger: str = option(
         "", "file that records the rows that have left", names="path", required=True
     )
-    source: str = option("", "file of embeddings", names="path", required=True)
-    target: str = option("", "the same of the target", names="path", required=True)
+    source: str = option(
+        "", "file of the source's embeddings", names="path", required=True
+    )
+    target: str = option(
+        "", "file of the target's embeddings", names="path", required=True
+    )
     output: str = option("", "folder to write to", names="path", required=True)
     authority: str = option(
         "", "PEM file of the server's authority; empty: the system's", names="path"
     )
-    pin: str = option("", "of the server's key, sha256/...; empty: none")
+    pin: str = option("", "pin of the server's key, sha256/...; empty: none")
     certificate: str = option("", "PEM file of this silo's certificate", names="path")
     private_key: str = option("", "PEM file of its key", names="path")
     plain_http: bool = option(False, "no TLS, on this machine only")
@@ -120,7 +124,7 @@ def run(config: SiloConfig) -> Moments:
         plain_http=config.plain_http,
     ) as connection:
         words = take_part(silo, connection, report=report)
-        seconds = time.monotonic() - told["share"]  # before that others were waited for
+        seconds = time.monotonic() - told["share"]  # before that it waited for others
         used = time.process_time() - began
         sent = connection.sent_bytes
     total = decode(words, agreement.layout)
@@ -130,8 +134,8 @@ def run(config: SiloConfig) -> Moments:
     write_npz(output / "moments.npz", total._asdict(), compressed=False)
     print(
         f"{int(total.count):,} rows, {int(moments.count):,} of them from here; "
-        f"{sent:,} bytes sent, {seconds:.2f} s since all had come "
-        f"({used:.2f} s of the processor)\nresults: {output}",
+        f"{sent:,} bytes sent, {seconds:.2f} s since all had joined "
+        f"({used:.2f} s of processor time)\nresults: {output}",
         flush=True,
     )
     return total

@@ -9,11 +9,11 @@ Procrustes, linear maps and cosines fitted on the fit split (penalties on the se
 split); and, where texts have labels, by what a probe of the second model's states reads
 from the first one's mapped states (agreement, divergence).
 
-Beside each score stand its mean over shuffled pairs (`_shuffled`), its place between
+Each score comes with its mean over shuffled pairs (`_shuffled`), its position between
 chance and the best value (`_calibrated`), z, p, and q, which controls the false
-discovery rate over all pairs. `similarity/MEASURE_mean` is over pairs. Intervals of it
-and of each pair come from leaving out documents in 20 groups, or for means over rows
-(cosine, agreement, divergence) from the document bootstrap.
+discovery rate over all pairs. `similarity/MEASURE_mean` is over pairs. Its intervals
+and those of each pair come from leaving out documents in 20 groups, or for means over
+rows (cosine, agreement, divergence) from the document bootstrap.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.stats import least_discoveries
 
 DISCOVERY = 0.05
-TINY_SHUFFLES = 59  # the least by which one of three pairs can be a discovery
+TINY_SHUFFLES = 59  # fewest with which one of three pairs can be a discovery
 
 Results = Mapping[str, "MeasureScores"]  # measure -> its scores
 
@@ -82,17 +82,17 @@ class SimilarityConfig(ModelsOptions):
             "r2_forward",
             "r2_backward",
         ),
-        "all, or some",
+        "measures to compute",
         choices=("all", *MEASURE_NAMES),
         required=True,
     )
-    permutations: int = option(100, "shuffles of the nulls", least=1)
+    permutations: int = option(100, "shuffles of the null distributions", least=1)
     rows: int = option(2000, "test texts to use, chosen by hash; 0: all", least=0)
     fit_rows: int = option(10_000, "fit texts to use, chosen by hash; 0: all", least=0)
     rank: int = option(
         0, "principal directions of svcca, pwcca, procrustes; 0: chosen", least=0
     )
-    neighbours: int = option(10, "of mutual_knn and cknna", least=1)
+    neighbours: int = option(10, "neighbours of mutual_knn and cknna", least=1)
     seed: int = seed_option("of the shuffles and the groups of documents")
     tiny: bool = option(
         False, f"400 texts, 64 tokens each at most, {TINY_SHUFFLES} shuffles"
@@ -100,7 +100,7 @@ class SimilarityConfig(ModelsOptions):
 
 
 def require_names(config: SimilarityConfig, _: object) -> None:
-    """Refuse models whose results would stand under one name."""
+    """Refuse models whose results would have the same name."""
     require_distinct("models", list(map(model_name, config.models)))
 
 
@@ -189,14 +189,14 @@ def read_views(
 
 
 def usable_measures(config: SimilarityConfig, corpus: Corpus) -> Sequence[str]:
-    """The measures of the flags; of all those that the texts allow."""
+    """The measures of the flags; for "all", those that the texts allow."""
     measures = MEASURES if "all" in config.measures else config.measures
     if corpus.classes is not None:
         return measures
     if set(HEAD_MEASURES) & set(config.measures):
         raise RunError(
             f"--measures={','.join(HEAD_MEASURES)} need labels, and {config.data} "
-            "has none; --label_column names theirs."
+            "has none; name their column by --label_column."
         )
     return [name for name in measures if name not in HEAD_MEASURES]
 
@@ -232,7 +232,7 @@ def result_blocks(
 
 
 def similarity_answer(results: Results) -> str:
-    """What the first measure says of all pairs, in a sentence."""
+    """What the first measure says about all pairs, in a sentence."""
     measure, scores = next(iter(results.items()))
     mean = format_interval({measure: scores.mean}, measure, scale=1, digits=3)
     said = (
@@ -293,8 +293,8 @@ def _discovery_note(pairs: int, shuffles: int) -> str:
     if least == 1:
         return ""
     return (
-        f"With {shuffles} shuffles q <= {DISCOVERY} takes {least} pairs or more above "
-        "all of them; raise --permutations to find fewer."
+        f"With {shuffles} shuffles q <= {DISCOVERY} needs at least {least} pairs above "
+        "all of their shuffles; raise --permutations if fewer should be enough."
     )
 
 

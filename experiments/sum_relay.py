@@ -5,15 +5,16 @@ r"""How does a client get the sum of several providers' answers, and none of the
 A service between clients and providers (experiments.serve). A client's encrypted query
 goes to every provider of a sum, their encrypted answers are added, and the sum goes
 back. The providers see no query, the client sees no single provider's result, and this
-service sees neither. Clients ask it like a provider, by
-helix_jax.net.connect(url).classify. The file:
-helix_jax/net/aggregation/sum_settings.py; a sum of several classifiers is their logits
-added, so that scaling each by a weight before makes a weighted mean.
+service sees neither. Clients query it like a provider, with
+helix_jax.net.connect(url).classify. helix_jax/net/aggregation/sum_settings.py describes
+the file. The sum of several classifiers is the sum of their logits; for a weighted
+mean, scale each by its weight before.
 
 The service and a client that collude can open every provider's answers. Providers serve
-the heads of a sum to it alone: docs/aggregation.md, "Answers of several providers".
+the heads of a sum only to this service: docs/aggregation.md, "Answers of several
+providers".
 
-Cost: as a query to the slowest provider, and some milliseconds.
+Cost: a query to the slowest provider, and some milliseconds.
 """
 
 from __future__ import annotations

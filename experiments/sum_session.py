@@ -8,7 +8,7 @@ r"""What do several silos and an aggregator agree on, before they sum over a net
 Each party makes an identity once, keeps the file and tells the others the key that is
 printed, over a channel on which nobody can change it. One of them writes the session's
 file and sends it to all; each looks at it with --show and compares the digest with the
-others', by telephone for example: other keys, widths or thresholds give another digest.
+others, for example by telephone: any other key, width or threshold changes the digest.
 Then experiments.aggregation_server and experiments.silo run it. A session is one sum.
 Who may collude with whom: docs/aggregation.md, "Assumptions".
 
@@ -40,14 +40,14 @@ if __name__ != "__main__":  # slow, and flags are read without
 class SumSessionConfig:
     """Flags of the program."""
 
-    new_identity: str = option("", "file to make, with a signing key", names="path")
-    session: str = option("", "file to make, with a session", names="path")
-    show: str = option("", "file of a session to describe", names="path")
+    new_identity: str = option("", "file to make for a new signing key", names="path")
+    session: str = option("", "session file to make", names="path")
+    show: str = option("", "session file to describe", names="path")
     aggregator: str = option("", "public key of the aggregator")
     silos: tuple[str, ...] = option((), "NAME=KEY of each silo, in order")
-    source_width: int = option(0, "of the source's states", least=0)
-    target_width: int = option(0, "of the target's states", least=0)
-    threshold: int = option(0, "silos that must stay; 0: two thirds and one", least=0)
+    source_width: int = option(0, "width of the source's states", least=0)
+    target_width: int = option(0, "width of the target's states", least=0)
+    threshold: int = option(0, "silos that must stay; 0: two thirds plus one", least=0)
     colluders: int = option(
         -1, "silos that may collude with the aggregator; -1: as many as possible"
     )

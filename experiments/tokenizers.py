@@ -3,11 +3,11 @@ r"""How alike some tokenizers are: shared vocabulary, and tokens that match on o
     python -m experiments.tokenizers --workdir=runs/tokenizers --tokenizers=A,B,C \
       --data=NAME_FILE_OR_FOLDER
 
-Any folders with tokenizer files, sentencepiece files and hub ids. Every number is
-defined in `helix_jax.text.compatibility` and has its spelling in its name; rates have
-95% bootstrap intervals over documents.
+--tokenizers takes folders with tokenizer files, sentencepiece files and hub ids. Every
+number is defined in `helix_jax.text.compatibility` and has its spelling in its name;
+rates have 95% bootstrap intervals over documents.
 
-Cost: two cores, 2,000 texts: 20 seconds a pair.
+Cost: two cores, 2,000 texts: 20 seconds per pair.
 
 The paper (arXiv 2603.18908) gives Jaccard / match: Qwen2.5 - Mistral-Nemo .316 / .672,
 Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
@@ -15,7 +15,7 @@ Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
 * Its Jaccard is that of raw strings, special tokens included: .316, .061, .067. That
   compares alphabets too, as the two families write " the" differently. In bytes the
   same pairs share .317, .190 and .220.
-* No definition of the match gives its three numbers on a corpus of ours:
+* No definition of the match gives its three numbers on any corpus tried here:
 
                      TREC            MNLI            AG News         IMDB
     position_raw     .84 .05 .06     .64 .03 .03     .34 .03 .04     .19 .01 .01
@@ -23,12 +23,12 @@ Qwen2.5 - Mistral-7B-v0.2 .061 / .151, Nemo - Mistral-7B .067 / .151. Measured:
     pair_raw         .95 .09 .09     .95 .14 .15     .90 .18 .21     .94 .16 .17
     pair_bytes       .95 .85 .85     .95 .80 .81     .90 .75 .79     .94 .82 .84
 
-  Nearest is position_bytes on texts of the length of MNLI's pairs: one token more on
-  one side shifts all that follow, so that the number falls with the length of a text,
-  and the paper does not name its texts. pair_raw is near to .151 twice, but far from
-  .672.
-* Paired by their ends, as maps of tokens are fitted, most tokens of a pair that the
-  paper finds incompatible are the same bytes; 86 to 91% of all boundaries agree.
+  The nearest is position_bytes on texts as long as MNLI's pairs: one extra token on one
+  side shifts all that follow, so the number falls with the length of a text, and the
+  paper does not name its texts. pair_raw is close to .151 twice, but far from .672.
+* If tokens are paired by their ends, as for fitting maps of tokens, most have the same
+  bytes even in pairs that the paper finds incompatible; 86 to 91% of all boundaries
+  agree.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def compute(config: TokenizersConfig, _: Run) -> Report:
 
 
 def short_name(name: str) -> str:
-    """A tokenizer's name: of a folder the last part, of a file or hub id two."""
+    """A tokenizer's name: last part of a folder, last two of a file or hub id."""
     return "--".join(model_name(name).split("/")[-2:])
 
 
@@ -166,7 +166,7 @@ def result_blocks(
     pairs: Iterable[tuple[str, str]],
     names: list[str],
 ) -> list[Block]:
-    """A column a pair, and as matrices the two numbers that say most."""
+    """A table with a column per pair, and matrices of the two most telling numbers."""
     shown = {
         f"jaccard_{spelling}": Quantity(f"vocabulary Jaccard: {words}", form=3)
         for spelling, words in SPELLING_NAMES.items()

@@ -40,15 +40,15 @@ class TokensConfig:
     )
     issue: str = option("", "name of a client to issue a token for")
     days: float = option(30.0, "validity in days", above=0, most=3650)
-    out: str = option("", "new file to write it to", names="path")
+    out: str = option("", "new file to write the token to", names="path")
     list: bool = option(False, "list all tokens, and revoked certificates")
     revoke: str = option("", "token to revoke by id, or all tokens of a name")
     revoke_certificate: str = option(
-        "", "name of which to revoke the certificates made until now"
+        "", "name of a client whose certificates made until now are revoked"
     )
 
     def check(self) -> None:
-        """Refuse all but one action."""
+        """Refuse no action, or more than one."""
         names = ("issue", "list", "revoke", "revoke_certificate")
         asked = [f"--{name}" for name in names if getattr(self, name)]
         if len(asked) != 1:
@@ -120,7 +120,7 @@ def _list(identities: Identities) -> None:
 def _state(one: Issued, now: float) -> str:
     if one.revoked is not None:
         return f"revoked {_date(one.revoked)}"
-    return "holds" if now < one.until else "ended"
+    return "valid" if now < one.until else "expired"
 
 
 def _date(seconds: float) -> str:

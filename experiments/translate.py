@@ -2,12 +2,12 @@ r"""Embeddings of one model translated to those of another, each with a confiden
 
     python -m experiments.translate --map=FOLDER_OR_HUB --in=vectors.parquet --out=OUT
 
---map is a folder that experiments.fit wrote, or hub:OWNER/NAME; --in an npy (with
-FILE.ids.txt, if any), safetensors or Parquet file; --out a folder, which gets the rows
-in their order as parts of the same format in OUT/rows. Each row gives one row, with its
-id and its other columns, and with how near it is to the target's own row: a predicted
-cosine, and a lower bound that holds for nine rows in ten of the kind that the map was
-calibrated on (docs/maps.md).
+--map is a folder that experiments.fit wrote, or hub:OWNER/NAME; --in is an npy (with
+FILE.ids.txt, if any), safetensors or Parquet file; --out is a folder, which gets the
+rows in their order as parts of the same format in OUT/rows. Each input row gives one
+row, with its id, its other columns, and an estimate of how near it is to the target's
+own row: a predicted cosine, and a lower bound that holds for nine rows in ten of the
+kind that the map was calibrated on (docs/maps.md).
 
 Memory does not grow with the file. A killed run resumes after the last whole part.
 
@@ -54,7 +54,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 
 MADE_UP = "made-up"  # in place of a map and a file, under --tiny
 NONE = "none"
-MANY_OUTSIDE = 0.2  # share of rows; of a kind that was seen they are a few in a hundred
+MANY_OUTSIDE = 0.2  # share of rows; for the calibrated kind it is a few percent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class TranslateConfig:
     coverage: float = option(
         COVERAGE, "share of rows at or above their bound", above=0, most=1
     )
-    part_rows: int = option(0, "rows of a part; 0: 128 MiB of them", least=0)
+    part_rows: int = option(0, "rows per part; 0: 128 MiB of rows", least=0)
     tiny: bool = option(False, "a synthetic map, and 3,000 synthetic rows")
 
     @property
@@ -118,7 +118,7 @@ def open_inputs(config: TranslateConfig) -> tuple[Vectors, MapFolder]:
 
 
 def translation_of(config: TranslateConfig, found: MapFolder):
-    """What the flags ask of a map."""
+    """The translation that the flags ask for."""
     cosine = "" if config.confidence == NONE else config.confidence
     return make_translation(
         found, cosine=cosine, coverage=config.coverage, part_rows=config.part_rows
@@ -172,7 +172,7 @@ def translate_answer(numbers: Mapping[str, float], config: TranslateConfig) -> s
 
 
 def require_same(path: Path, vectors: Vectors, found: MapFolder) -> None:
-    """Raise unless the parts that are there were made of this file and this map."""
+    """Raise unless existing parts were made from this file and this map."""
     record = {"vectors": vectors.record(), "map": found.config.get("arrays_sha256")}
     if not path.exists():
         write_atomically(path, json.dumps(record, indent=1))
@@ -222,9 +222,9 @@ def _note(config: TranslateConfig, found: MapFolder, outside: float | None) -> s
     if config.confidence == NONE:
         return "Rows have no confidence (--confidence=none)."
     note = (
-        f"The cosine of each row with the target's own, as predicted, and as at least "
-        f"in {100 * config.coverage:g}% of rows of the kind that the map was "
-        "calibrated on; of other texts nothing is promised."
+        "The cosine of each row with the target's own: the prediction, and a lower "
+        f"bound for {100 * config.coverage:g}% of rows of the kind that the map was "
+        "calibrated on; nothing is promised for other texts."
     )
     numbers = found.config.get("card", {}).get("numbers", {})
     held = numbers.get(f"confidence/{config.confidence}_coverage")

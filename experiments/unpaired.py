@@ -12,9 +12,9 @@ own probe. `found` says whether the fit itself judges its map to be right.
 
 It is compared with the ridge map of pairs of the source's texts, the ceiling; and with
 controls: the target's states replaced by a Gaussian of the same mean and covariance,
-with the same spread and no shape; a random rotation, and the mean. Each of --seeds
+which has the same spread but no shape; a random rotation; and the mean. Each of --seeds
 splits the documents anew. Scores are means over seeds, their intervals bootstraps over
-documents; agreement and `found` are shown with the least and the most of all seeds.
+documents; agreement and `found` are shown with their range over seeds.
 
 Cost: two busy cores, --max_tokens=96 --seeds=2: 9 minutes.
 
@@ -68,7 +68,7 @@ ANSWER = (
 )
 TRUST = {
     "agreement": Quantity("agreement of starts [least, most]", form=2),
-    "found": Quantity("taken for right", form=3),
+    "found": Quantity("judged right", form=3),
 }
 
 
@@ -153,7 +153,7 @@ def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
     total = strange.counts["fit"]
     if total - len(shared) < 2:
         raise RunError(
-            f"--target_data has {len(shared)} of its {total} texts from "
+            f"--target_data shares {len(shared)} of its {total} texts with "
             f"--data, first {shared[0]!r}; the two sides must have none in common."
         )
     if shared:
@@ -166,7 +166,7 @@ def require_others(corpus: Corpus, strange: Corpus) -> frozenset[str]:
 
 
 def found_words(share: Interval | None, deals: int) -> str | None:
-    """Whether the fit takes its own map for right, in words."""
+    """Whether the fit judges its own map to be right, in words."""
     if share is None:
         return None
     times = round(share.value * deals)
@@ -197,8 +197,8 @@ def result_blocks(
 
     means = "One deal." if deals == 1 else f"Means over {deals} deals."
     note = (
-        f"{means} {BRACKETS} Of agreement: the range over deals; of paired maps there "
-        "is none. Taken for right: whether the fit without pairs takes its own map for "
+        f"{means} {BRACKETS} For agreement: the range over deals; paired maps have "
+        "none. Judged right: whether the fit without pairs judges its own map to be "
         "right."
     )
     rows = ARMS | {probe: PROBES[probe] for probe in probes}

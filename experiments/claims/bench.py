@@ -24,9 +24,9 @@ class Bench:
       public: corpus of public text.
       tokenizers: name -> folder or hub id.
       options: flags that every run shares: limit, max_tokens, stores ...
-      few: number of in-distribution texts that are added to public text.
+      few: number of in-distribution texts to add to public text.
       tiny: settings of a test.
-      causal: causal models, of which every ordered pair is tested.
+      causal: causal models; every ordered pair of them is tested.
       trained: names of further causal models, which `compatibility` trains.
       plateau_texts: number of texts of the learning curve.
       token_pairs: number of pairs that maps of tokens are fitted on.
@@ -52,7 +52,7 @@ class Bench:
         return self.options["limit"] < 1000
 
     def config(self, program: Experiment, *place: str, **flags: object) -> Any:
-        """The config of a program: those shared options that it has, and its own flags.
+        """The config of a program: the shared options that it has, and its own flags.
 
         Args:
           program: the `compute` of its module.

@@ -81,7 +81,7 @@ def task_runs(bench: Bench, task: str) -> Iterator[TaskRun]:
 
 
 def own_map(task: str, statement: str, paper: str, most: float) -> Claim:
-    """A case holds if the interval of its loss begins at or below the paper's most."""
+    """A claim on a task; a case holds if the interval of its loss begins by `most`."""
 
     @claim(
         paper,

@@ -35,7 +35,7 @@ class TokenizerPair(NamedTuple):
     Attributes:
       title: "A - B", by the paper's names.
       jaccard, match: the paper's values.
-      key: with which the names of the pair's numbers begin.
+      key: with which names of the pair's numbers begin.
       summary: of experiments.tokenizers.
     """
 

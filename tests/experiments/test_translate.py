@@ -57,7 +57,7 @@ def test_tiny_translates_what_it_made_up(made):
     (shown,) = load_blocks(made)
     assert "WARNING" not in shown.note
     assert shown.rows[0][:4] == [3000, 3, 24, 16]
-    assert "of other texts nothing is promised" in shown.note
+    assert "nothing is promised for other texts" in shown.note
 
 
 def test_the_flag_may_be_called_in_and_other_inputs_are_refused(made, tmp_path, capsys):

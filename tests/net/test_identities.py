@@ -169,7 +169,7 @@ def test_tables_of_another_release_are_refused(path, tmp_path):
     connection = open_file(path).connection
     connection.execute("UPDATE identities_version SET version = 2")
     connection.close()
-    with pytest.raises(ProtocolError, match="tokens of version 2, here is 1"):
+    with pytest.raises(ProtocolError, match="tokens of version 2, not 1"):
         Identities(path)
     (tmp_path / "text").write_text("no database " * 100)
     with pytest.raises(ProtocolError, match="cannot be used"):
