@@ -81,7 +81,7 @@ def task_runs(bench: Bench, task: str) -> Iterator[TaskRun]:
 
 
 def own_map(task: str, statement: str, paper: str, most: float) -> Claim:
-    """A claim on a task; a case holds if its loss interval begins at `most` or below."""
+    """A claim on one task; a case holds if its loss can be `most` or less."""
 
     @claim(
         paper,
