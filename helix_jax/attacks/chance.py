@@ -61,7 +61,7 @@ def correlate(
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
-    # Scale by the largest first: squares of 109-bit residues would fit, but not sums.
+    # Scaled by the largest first, so that no square overflows, whatever the units.
     flat = values.reshape(-1) / max(np.abs(values).max(initial=0.0), 1e-300)
     flat = flat - flat.mean()
     return flat / max(float(np.linalg.norm(flat)), 1e-300)

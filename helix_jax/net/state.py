@@ -97,7 +97,7 @@ class State(StateFile):
         return found and KnownKey(*found)
 
     def owner(self, key: bytes) -> str | None:
-        """The owner of a registered key, which does not change; None if unknown."""
+        """The owner of a key, the same as long as it is registered; None if unknown."""
         found = self._owners.get(key)
         if found is None:
             row = self._connection.execute(

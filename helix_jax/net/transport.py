@@ -32,7 +32,8 @@ class ServiceError(HelixError, RuntimeError):
     """A service refused, or could not be reached.
 
     Attributes:
-      code: of `refusals.CODES`; "unreachable" if there was no answer.
+      code: of `refusals.CODES`; "unreachable" if there was no answer, "untrusted" if
+        the server cannot prove its identity, "unknown" for an answer without a code.
     """
 
     def __init__(self, code: str, message: str):
