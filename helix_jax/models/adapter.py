@@ -56,13 +56,13 @@ class Adapter(NamedTuple):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """JSON-able: its part of the fingerprint of its base."""
+        """The adapter's part of a model's fingerprint; JSON-able."""
         settings = self.folder / CONFIG
         return {"weights": digest(self.files), "config": digest([settings])}
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """The adapter of a folder whose weights are already fetched.
+    """Read the adapter of a folder whose weights are already fetched.
 
     Raises:
       CheckpointError: a kind or a setting that cannot be merged exactly, missing or
@@ -73,15 +73,15 @@ def read_adapter(folder: Path) -> Adapter:
     if file is None:
         raise CheckpointError(
             f"{folder} has {CONFIG} but no adapter weights: expected "
-            f"{' or '.join(WEIGHTS)}. Fetch them, or remove {CONFIG} if the weights "
-            "beside it are merged already."
+            f"{' or '.join(WEIGHTS)}. Fetch them, or remove {CONFIG} if the adapter is "
+            "already merged into the weights beside it."
         )
     factors: dict[str, dict[str, StoredTensor]] = {}
     replaced = {}
     for stored in stored_tensors([file]):
         name = stored.name.removeprefix("base_model.model.")
         if stored.kind not in FLOATS.values():
-            raise CheckpointError(f"{file}: {stored.name} is {stored.kind}, no float.")
+            raise CheckpointError(f"{file}: {stored.name} is {stored.kind}, not float.")
         values = np.array(stored.read(), np.float32)
         if not np.isfinite(values).all():
             raise CheckpointError(
@@ -124,9 +124,9 @@ def merged_tensors(
       spec: its architecture.
 
     Raises:
-      CheckpointError: a module that the base does not have, another rank than the
-        config's, shapes that do not fit, targets without weights, or a change to one
-        of two tensors that the config ties.
+      CheckpointError: a module that the base does not have, a rank other than the
+        config's, shapes that do not fit, targets without weights, or a change to only
+        one of two tensors that the config ties.
     """
     factors, replaced = (
         _known({_meaning(name + suffix, family): name for name in names}, adapter)
@@ -157,7 +157,7 @@ def merged_tensors(
             f"{adapter.folder} changes {sorted(left.values())[:4]}, which the base "
             "does not have; it was trained on another model."
         )
-    for name in replaced.values():  # such as a head that the base only ties
+    for name in replaced.values():  # such as a head that the base does not store
         yield adapter.replaced[name]._replace(name=name, kind="float32")
 
 
@@ -197,7 +197,7 @@ def _delta(adapter: Adapter, module: str, rule: Rule) -> np.ndarray:
     if down.ndim != 2 or up.ndim != 2 or not len(down) == up.shape[1] == rank:
         raise CheckpointError(
             f"{adapter.folder}: {module} has factors {list(down.shape)} and "
-            f"{list(up.shape)}, its config says rank {rank}."
+            f"{list(up.shape)}, but its config says rank {rank}."
         )
     scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
     delta = np.float32(scale) * (up @ down)
@@ -210,7 +210,7 @@ def _sum(
 ) -> StoredTensor:
     if stored.shape != delta.shape:
         raise CheckpointError(
-            f"{adapter.folder}: the adapter of {module} is for a tensor of "
+            f"{adapter.folder}: the adapter of {module} needs a tensor of shape "
             f"{list(delta.shape)}, the base has {list(stored.shape)}; it was trained "
             f"on {adapter.base or 'another model'}."
         )
@@ -242,5 +242,5 @@ def _check_ties(
             f"{adapter.folder} changes {sorted(changed.values())} alone, which the "
             "config ties to "
             f"{'the embedding' if 'embed' not in changed else 'the head'}; "
-            "merge it with peft, untie them (tie_word_embeddings false) and save that."
+            "merge it with peft, set tie_word_embeddings to false and save the result."
         )

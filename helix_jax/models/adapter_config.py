@@ -25,7 +25,7 @@ _INERT = frozenset(
     runtime_config qalora_group_size
     """.split()
 )
-# Settings with regular expressions, or names that are used as such.
+# Settings that hold regular expressions, or names that are used as such.
 _PATTERNS = (
     "target_modules",
     "exclude_modules",
@@ -47,7 +47,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """The adapter_config.json of a folder.
 
     Raises:
-      CheckpointError: a kind of adapter, or a setting of it, that is not honoured.
+      CheckpointError: a kind of adapter, or a setting, that is not honoured.
     """
     file = folder / CONFIG
     config = read_json(file, raises=CheckpointError)
@@ -56,7 +56,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file}: peft_type is {kind!r}; only LORA can be merged. Adapters of "
             "other kinds change the model in other ways: merge it with "
-            "merge_and_unload() of peft where peft can, and save the result."
+            "merge_and_unload() of peft if peft can, and save the result."
         )
     unknown = {
         name: value
@@ -91,7 +91,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _are_patterns(value: Any) -> bool:
-    """Whether all strings in a setting can be looked for, as regular expressions."""
+    """Whether all strings in a setting are valid regular expressions."""
     try:
         for one in [value] if isinstance(value, str) else value or ():
             re.compile(one)

@@ -16,7 +16,7 @@ def alibi_bias(alibi: AlibiSpec, queries: Array, keys: Array) -> Array:
       keys: [B, S] int, positions.
 
     Returns:
-      [B, H, T, S] float32, m (keys - queries); or, where it is coarse, m keys as
+      [B, H, T, S] float32, m (keys - queries). If alibi is coarse, m keys instead,
       [B, H, 1, S], which differs by a constant that softmax ignores.
     """
     slopes = jnp.asarray(alibi.slopes, jnp.float32)[:, None, None]

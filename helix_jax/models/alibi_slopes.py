@@ -8,8 +8,8 @@ STEEPEST = 8  # the slopes fall to 2^-STEEPEST
 def alibi_slopes(heads: int) -> tuple[float, ...]:
     """The slope of each head, 2^(-8 i / n) for heads i = 1..n.
 
-    Between powers of two, the slopes of n heads, n the power below, come first, and
-    then those of 2 n heads that lie between them.
+    If `heads` is not a power of two, the slopes of n heads come first, where n is the
+    next lower power, and then those of the slopes of 2 n heads that lie between them.
 
     Reference: Press et al. 2021, arXiv 2108.12409, section 3.
     """

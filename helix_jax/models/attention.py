@@ -15,9 +15,9 @@ from helix_jax.models.sharding import active_mesh, constrain, share_kv_heads
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
-# Rows with this many scores, or cached features, are processed one by one on a CPU:
-# those of a whole batch would not fit its cache, and reading a layer of the key-value
-# cache would copy it.
+# On a CPU, rows with this many scores or cached features are processed one by one: the
+# scores of a whole batch would not fit its cache, and reading a layer of the key-value
+# cache for all rows would copy it.
 MANY_SCORES, MANY_CACHED = 2**18, 2**16
 HEADS = ("batch", "heads", None, None)
 
@@ -74,7 +74,7 @@ def attend(
       reach: which keys each query sees, and what is added to the scores.
       spec: attention_scale, attention_softcap.
       layer: [] int, the layer of k and v to read.
-      sinks: [H] float, one more score for each head, of a key without value.
+      sinks: [H] float, an additional score for each head, of a key without a value.
 
     Returns:
       [B, T, H * D_head] in v's dtype.

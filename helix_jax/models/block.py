@@ -15,7 +15,7 @@ from helix_jax.models.sharding import active_mesh
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
-MOST_TOKENS = 2048  # of a text, through a feed-forward layer at once
+MOST_TOKENS = 2048  # of a text that go through a feed-forward layer at once
 
 
 def block(
@@ -38,7 +38,7 @@ def block(
       turn: the rotation of queries and keys by position (`rope.Turn`), or None.
       remember: (k, v) -> (keys, values, layer), what to attend to: k and v themselves,
         or the cache that they were written to.
-      first: whether it is the model's first.
+      first: whether this is the model's first block.
 
     Returns:
       [B, T, D].
@@ -99,10 +99,10 @@ def attention_input(
 
 
 def _by_blocks(layer: Callable[[Array], Array], x: Array) -> Array:
-    """layer(x), x: [B, T, D], for some tokens at a time if a text is long.
+    """layer(x) for x: [B, T, D], in blocks of tokens if the text is long.
 
-    The wider states inside the layer are never held for all tokens. Devices of a mesh,
-    which share them, take all tokens at once, so that they communicate once.
+    The wider states inside the layer are then never held for all tokens. Devices of a
+    mesh, which share them, take all tokens at once, so that they communicate once.
     """
     batch, time, width = x.shape
     blocks = -(-time // MOST_TOKENS)

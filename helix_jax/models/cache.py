@@ -19,7 +19,7 @@ class KeyValueCache(NamedTuple):
     """Keys and values of every layer.
 
     Attributes:
-      keys, values: [L, B, K, S, D_head]; or L tables apart (`unstack_tables`).
+      keys, values: [L, B, K, S, D_head], or L separate tables (`unstack_tables`).
       mask: [B, S] bool, slots that hold a token.
       positions: [B, S] int32, position of the token in each slot.
       next_slot: [B] int32, where the next token goes.
@@ -69,18 +69,18 @@ def next_positions(cache: KeyValueCache | None, mask: Array) -> Array:
 
 
 def reserve(cache: KeyValueCache, mask: Array, positions: Array) -> KeyValueCache:
-    """Reserve the slots of T new tokens; keys and values follow layer by layer.
+    """Reserve the slots of T new tokens; each layer writes its keys and values later.
 
     Raises:
-      ValueError: T is larger than the whole cache, or than the rest of a row if that is
-        concrete. While tracing it is not, and tokens beyond the end are lost: keep
-        next_slot + T <= S.
+      ValueError: T exceeds the whole cache or, if `next_slot` is concrete, the free
+        slots of a row. Under tracing it is not concrete, and tokens beyond the end are
+        lost: keep next_slot + T <= S.
     """
     tokens, slots = mask.shape[1], cache.mask.shape[1]
     used = int(jnp.max(cache.next_slot)) if is_concrete(cache.next_slot) else 0
     if used + tokens > slots:
         raise ValueError(
-            f"the cache has {slots} slots a row, {used} of them taken, got {tokens} "
+            f"the cache has {slots} slots per row, {used} of them taken, got {tokens} "
             "more tokens; make a larger one with empty_cache."
         )
     rows, columns = slots_of(cache.next_slot, tokens)
@@ -115,11 +115,11 @@ def write_layer(table: Array, layer: Array, new: Array, start: Array) -> Array:
 
 
 def unstack_layers(layers: Mapping) -> tuple[dict, ...]:
-    """L trees of one that has leaves [L, ...], for the "layers" of parameters.
+    """Split a tree with leaves [L, ...], the "layers" of parameters, into L trees.
 
-    With these and separate cache tables, the forward pass unrolls the layers instead of
-    looping, which would copy each layer's weights and table for every token: for
-    decoding with small models. The weights are copied here.
+    With these and separate cache tables, the forward pass unrolls the layers; a loop
+    would copy each layer's weights and table for every token. For decoding with small
+    models: the weights are copied here.
     """
     count = len(jax.tree.leaves(layers)[0])
     return tuple(

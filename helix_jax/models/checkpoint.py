@@ -79,11 +79,12 @@ def load_model(
       dtype: float32, bfloat16 or float16; the weights are cast to it. int8: kernels of
         the blocks are rounded to it (`models/quantised.py`), the rest is bfloat16.
       revision: branch, tag or commit of a hub id.
-      mesh: the devices to cut it over, such as "data:2,tensor:4" (`models/mesh.py`);
-        "": the default device, or as few as hold it.
+      mesh: the devices to split it over, such as "data:2,tensor:4" (`models/mesh.py`);
+        "": the default device, or as few devices as can hold it.
 
     Returns:
-      Model, its parameters on these devices. A process reads only its devices' part.
+      Model, with its parameters on these devices. A process reads only the parts for
+      its own devices.
 
     Raises:
       CheckpointError: no such folder, missing or damaged shards, an architecture or a
@@ -99,8 +100,8 @@ def load_model(
     family, spec = read_family_spec(source.base)
     if code := model_code(read_raw_config(source.base)):
         LOG.warning(
-            "%s: the code that its config.json names (%s) is not run; it is computed "
-            "as the %s of transformers.",
+            "%s: the code that its config.json names (%s) is not run; the model is "
+            "computed as the %s of transformers.",
             model_name(name_or_path),
             ", ".join(map(str, code.values())),
             family.name,
@@ -117,7 +118,7 @@ def load_model(
     names += adapter.replaced if adapter else []
     spec = without_absent_head(spec, family, names)
     shapes, places = parameter_shapes(spec), placements(spec, devices)
-    # Where processes share a model none reads all of it, nor alone hashes it.
+    # If processes share a model, none reads all of it, so none can hash it alone.
     shared = devices is not None and devices.is_multi_process
     digests: list[bytes] = []
     tensors = stored_tensors(files, None if shared else digests)
@@ -135,7 +136,8 @@ def load_model(
     }
     if adapter is not None:
         record["adapter"] = adapter.fingerprint
-    # One by one, so that an accelerator leaves none here; a CPU takes them as they lie.
+    # One by one: with an accelerator, host memory is freed as they go; a CPU uses these
+    # arrays in place.
     params: dict[str, Array] = {}
     for path in list(parts):
         value = place_parts(parts.pop(path), shapes[path], places[path])
@@ -144,11 +146,11 @@ def load_model(
 
 
 class Source(NamedTuple):
-    """Where a model's parts are, small files alone.
+    """The folders of a model's parts; only small files are fetched yet.
 
     Attributes:
       base: the folder with config.json and the weights.
-      base_name: what `model_folder` took for it.
+      base_name: the name or path that `model_folder` was given for it.
       adapter: the folder with an adapter, or None.
     """
 
@@ -158,10 +160,10 @@ class Source(NamedTuple):
 
 
 def find_source(name_or_path: str, revision: str | None = None) -> Source:
-    """The folders of a model: its own, and that of its base where it is an adapter.
+    """The folders of a model: its own, and that of its base if it is an adapter.
 
-    As in transformers, an adapter beside the weights of a local folder applies to
-    these; a separate one, or one on the hub, applies to the model that it names.
+    As in transformers, an adapter beside weights in a local folder applies to those
+    weights; a separate one, or one on the hub, applies to the model that it names.
 
     Raises:
       CheckpointError: no such folder, or the base is not available.
@@ -201,7 +203,7 @@ def read_family_spec(folder: Path) -> tuple[Family, ModelSpec]:
     """The family of a folder's config.json, and the spec that it builds.
 
     Raises:
-      UnsupportedError: names what the family does not compute.
+      UnsupportedError: the family does not compute something; the message names it.
       CheckpointError: no config, or an impossible one.
     """
     config = read_config(folder)
@@ -215,7 +217,7 @@ def save_model(
     """Write a model as a Hugging Face folder; its files change atomically.
 
     Args:
-      folder: where; a model there is replaced, its other files (tokenizer, card) stay.
+      folder: to write; a model there is replaced, other files (tokenizer, card) stay.
       params: the parameter pytree.
       spec: its architecture.
       config: the transformers config object that gave the spec.
@@ -235,8 +237,8 @@ def save_model(
     if has_adapter(folder):
         raise CheckpointError(
             f"save_model: {folder} holds an adapter, which would be merged into the "
-            "new weights when they are loaded; save to another folder, or take its "
-            "adapter_config.json and adapter_model files away."
+            "new weights when they are loaded; save to another folder, or remove its "
+            "adapter_config.json and adapter_model files."
         )
     flat = {path: np.asarray(value, DTYPES[dtype]) for path, value in flatten(params)}
     if {path: value.shape for path, value in flat.items()} != parameter_shapes(spec):

@@ -1,6 +1,6 @@
 """What a compiled program sends between devices, read from its HLO text.
 
-Of the forward pass on a mesh, with B rows of T tokens per device:
+For the forward pass on a mesh, with B rows of T tokens per device:
 
 | axis | each layer | once |
 |---|---|---|
@@ -41,19 +41,19 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 def collective_bytes(compiled: Any) -> dict[str, int]:
     """Bytes that each kind of collective delivers to one device in one run.
 
-    The bytes are those of the results: of an all-reduce of S bytes over n devices a
-    ring sends 2 S (n - 1) / n, of an all-gather whose result has S bytes S (n - 1) / n,
-    and as much of an all-to-all of S; of a reduce-scatter to S bytes S (n - 1).
-    Collectives in a loop count once per turn; all branches of a condition count.
+    The bytes are those of the results. A ring of n devices sends 2 S (n - 1) / n for an
+    all-reduce of S bytes, S (n - 1) / n for an all-gather with a result of S bytes or
+    an all-to-all of S bytes, and S (n - 1) for a reduce-scatter to S bytes. Collectives
+    in a loop count once per iteration; all branches of a condition count.
 
     Args:
-      compiled: of `jax.jit(f).lower(...).compile()`, or its text.
+      compiled: the result of `jax.jit(f).lower(...).compile()`, or its text.
 
     Returns:
-      Kind, of KINDS -> bytes; kinds that do not occur are left out.
+      Kind (one of KINDS) -> bytes; kinds that do not occur are left out.
 
     Raises:
-      ValueError: collectives in a loop with a number of turns unknown to XLA.
+      ValueError: collectives in a loop whose trip count XLA does not know.
     """
     text = compiled if isinstance(compiled, str) else compiled.as_text()
     computations, entry = _computations(text)
@@ -93,7 +93,7 @@ def _trips(line: str, inner: Counter) -> int:
     known = _TRIPS.search(line)
     if known is None and inner:
         raise ValueError(
-            "collective_bytes: the turns of a loop with collectives depend on data: "
+            "collective_bytes: a loop with collectives has an unknown trip count: "
             f"{line.strip()[:120]}"
         )
     return int(known[1]) if known else 1

@@ -1,4 +1,4 @@
-"""Reading a Hugging Face config so that no effective setting is ignored.
+"""Reads a Hugging Face config without ignoring any setting that has an effect.
 
 transformers' config class for a model type defines some of the attributes in a
 config.json. A defined attribute changes nothing (INERT), is honoured, or is refused
@@ -59,7 +59,7 @@ READ_ANYWAY: dict[str, tuple[Any, ...]] = {
     "transformers_weights": ("model.safetensors", "pytorch_model.bin"),
     "use_bidirectional_attention": (False,),
 }
-# Counts, and their least meaningful value; a window of 0 means none.
+# Counts and their smallest meaningful value; a window of 0 means none.
 LEAST = dict.fromkeys(
     """
     vocab_size hidden_size n_embd num_hidden_layers n_layer num_layers n_head num_heads
@@ -73,18 +73,18 @@ LEAST = dict.fromkeys(
     1,
 ) | {"sliding_window": 0, "window_size": 0}
 MOST = 2**31 - 1
-# Custom code for these is not the model's.
+# Custom code for these is not part of the model.
 OTHER_CODE = frozenset({"AutoTokenizer", "AutoProcessor", "AutoImageProcessor"})
-# Settings that no other engine would run either.
+# Settings that no other engine supports either.
 NO_ENGINE = frozenset({"auto_map", "transformers_weights"})
 ADVICE = {
     "auto_map": (
-        "the model wants code of its authors, which is never run here, and "
+        "the model needs its authors' code, which is never run here, and "
         "transformers' own {family} may compute something else; use a model without "
         "such code"
     ),
     "is_causal": (
-        "its attention has another direction than that of {family}, which is not "
+        "its attention does not have the direction of {family}'s, which is not "
         "supported; its states would be wrong"
     ),
     "quantization_config": (
@@ -92,7 +92,7 @@ ADVICE = {
         "--engine=torch, or load the model that they were made from"
     ),
     "transformers_weights": (
-        "the weights are in a file of another name; rename it to model.safetensors"
+        "the weights are in a file with another name; rename it to model.safetensors"
     ),
 }
 
@@ -111,14 +111,14 @@ def is_defined(family: str, name: str) -> bool:
 
 
 def model_code(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The classes of a model that are code in its folder, as auto_map names them."""
+    """The model classes that are code in its folder, as named in auto_map."""
     code = config.get("auto_map") or {}
     code = code if isinstance(code, Mapping) else {"auto_map": code}
     return {key: name for key, name in code.items() if key not in OTHER_CODE}
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether a setting is a number; true and false are none."""
+    """Whether a setting is a number; true and false are not."""
     return type(value) in (int, float)
 
 
@@ -157,7 +157,7 @@ class ConfigReader:
         return default if value is None else value
 
     def expect(self, name: str, *accepted: Any) -> None:
-        """An attribute that the family supports for these values only; None passes.
+        """Check an attribute that the family supports only with these values or None.
 
         Raises:
           CheckpointError: another value.
@@ -172,17 +172,17 @@ class ConfigReader:
             )
 
     def expect_code(self, stem: str) -> bool:
-        """Accept code next to the weights only if it became transformers' own.
+        """Accept code beside the weights only if transformers has adopted it.
 
         A class name does not say what its code does: gte-Qwen2's Qwen2Model attends in
-        both directions, and no attribute of its config says so. So a family whose model
-        type began in transformers accepts no code.
+        both directions, and no attribute of its config says so. A family whose model
+        type originated in transformers therefore accepts no code.
 
         Args:
           stem: the beginning of its class names.
 
         Returns:
-          Whether there is any.
+          Whether there is any such code.
 
         Raises:
           CheckpointError: auto_map names other classes.
@@ -204,7 +204,7 @@ class ConfigReader:
         """Refuse remaining attributes that have an effect; skip the others.
 
         Raises:
-          CheckpointError: names every attribute that this family does not support.
+          CheckpointError: lists every attribute that this family does not support.
         """
         left = {
             name: self._config[name]
@@ -218,8 +218,8 @@ class ConfigReader:
         ]
         if foreign:
             LOG.debug(
-                "%s: passed over config attributes that transformers' %s does not "
-                "define, so that they have no effect: %s",
+                "%s: ignored config attributes that have no effect, since "
+                "transformers' %s does not define them: %s",
                 self.family,
                 _config_class(self.family).__name__,
                 ", ".join(foreign),

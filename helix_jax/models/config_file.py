@@ -1,4 +1,4 @@
-"""config.json of a model folder, read without losing any setting."""
+"""Reads config.json of a model folder without losing any setting."""
 
 import copy
 import importlib
@@ -80,7 +80,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_raw_config(folder: Path) -> dict[str, Any]:
-    """config.json as it is written.
+    """config.json as written.
 
     Raises:
       CheckpointError: missing, unreadable, or without a model_type.
@@ -101,7 +101,7 @@ def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
     model: bidirectional attention, another head, more layers.
 
     Raises:
-      CheckpointError: names them.
+      CheckpointError: there are such classes; the message names them.
     """
     from transformers.models.auto.configuration_auto import (
         CONFIG_MAPPING_NAMES,
@@ -123,7 +123,7 @@ def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
         own = CONFIG_MAPPING_NAMES[kind].removesuffix("Config")
         known |= {borrowed, MODEL_MAPPING_NAMES.get(kind, borrowed)}
         known |= {f"{own}ForCausalLM", f"{own}Model"}
-    known = {name.lower() for name in known}  # LLaMAForCausalLM was written too
+    known = {name.lower() for name in known}  # some configs say LLaMAForCausalLM
     names = [] if names is None else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(
@@ -133,7 +133,7 @@ def check_architectures(raw: Mapping[str, Any], file: Path) -> None:
     if foreign:
         raise CheckpointError(
             f"{file} names the architecture {', '.join(foreign)}, which is no class of "
-            f"transformers for model_type {kind!r}: it computes something else than "
+            f"transformers for model_type {kind!r}: it computes something other than "
             f"{kind} does, in code that is not run here. Use a model whose "
             "architectures are transformers' own."
         )
@@ -155,8 +155,8 @@ def _with_dropped(
     part = raw.get("partial_rotary_factor")
     if rope and part not in (None, 1) and "partial_rotary_factor" not in str(rope):
         raise CheckpointError(
-            f"{file}: partial_rotary_factor {part} stands beside rope_parameters that "
-            "do not take it up; give it in them, or remove it if the whole of each "
+            f"{file}: partial_rotary_factor {part} is given outside rope_parameters, "
+            "which do not contain it; move it there, or remove it if the whole of each "
             "head is rotated."
         )
     kept = {name: value for name, value in full.items() if name not in spellings}

@@ -17,8 +17,8 @@ from helix_jax.models.spec import ModelSpec
 from helix_jax.models.weights import FLOATS, StoredTensor
 from helix_jax.models.wrappers import OTHER_PARTS, RENAMED
 
-# Tied tensors, by the parameter that stands for both: the embedding, and in bert's
-# heads the second bias, which without tying is stored and never used.
+# Tied parameters -> the one that stands for both: the embedding, and in bert's heads
+# the first bias. Without tying, the second bias is stored and never used.
 TIED = {
     "embed": "embed",
     "head/kernel": "embed",
@@ -30,7 +30,7 @@ ANSWERING = (r"^transformer\.(embed_tokens|layers|norm)\.", r"model.\1.")
 
 
 class Match(NamedTuple):
-    """The meaning of a checkpoint name: a rule and indices; without a rule, ignored.
+    """The meaning of a checkpoint name: a rule and indices; ignored without a rule.
 
     Attributes:
       rule: the one rule that matches.
@@ -75,10 +75,10 @@ def match_name(name: str, family: Family) -> Match | None:
 def without_absent_head(
     spec: ModelSpec, family: Family, names: Iterable[str]
 ) -> ModelSpec:
-    """The spec without output head, for checkpoints of a base model.
+    """The spec, without an output head if the checkpoint is of a base model.
 
     Base-model checkpoints are recognised by names without the family's prefix; a full
-    one that lacks its head is damaged, which `to_params` reports.
+    checkpoint that lacks its head is damaged, which `to_params` reports.
     """
     matches = [match for name in names if (match := match_name(name, family))]
     rules = [match.rule for match in matches if match.rule is not None]
@@ -97,7 +97,7 @@ def to_params(
     dtype: np.dtype,
     where: str = "the checkpoint",
 ) -> dict[str, np.ndarray]:
-    """Parameters of a checkpoint, whole: `read_parts` with nothing cut.
+    """All parameters of a checkpoint: `read_parts` without cuts.
 
     Returns:
       path -> array, exactly the paths of `parameter_shapes(spec)`.
@@ -174,7 +174,7 @@ def read_parts(
         for kind, number, count in limits:
             if number >= count:
                 raise CheckpointError(
-                    f"{about} is {kind} {number}, the config has {count}."
+                    f"{about} is {kind} {number}, but the config has {count}."
                 )
         _check_kind(stored, about)
         for path, part in _split(rule, stored, spec, shapes, about):
@@ -220,7 +220,7 @@ def from_params(
     """
     tensors, absent = {}, unstored(spec)
     for rule in family.rules:
-        # The second bias of bert's heads is written too, as its own files have it.
+        # The second bias of bert's heads is written too, as in bert's own files.
         paths = [TIED[path] if path == SHARED_BIAS else path for path in rule.paths]
         if not rule.when(spec) or not all(path in flat for path in paths):
             continue
@@ -235,7 +235,7 @@ def from_params(
 
 
 def _unused(rule: Rule, spec: ModelSpec) -> bool:
-    """Whether a tensor has no role in this model, though its family knows it."""
+    """Whether this model does not use a tensor that its family has a rule for."""
     if spec.head is None and rule.paths[0].startswith("head"):
         return True
     return rule.paths[0] == SHARED_BIAS and not spec.tied
@@ -250,7 +250,7 @@ def _allocate(
     except (MemoryError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"{where}: {path!r} of the config's shape {list(shapes[0])} does not fit "
-            "into memory; check the sizes in config.json, or take a larger machine."
+            "into memory; check the sizes in config.json, or use a larger machine."
         ) from error
     return [Part(index, array) for index, array in zip(cuts, arrays)]
 
@@ -264,13 +264,13 @@ def _check_finite(target: np.ndarray, stored: np.ndarray, about: str) -> None:
             "damaged, or the training had diverged when it was saved."
         )
     raise CheckpointError(
-        f"{about} holds values that {target.dtype} cannot; load it as "
+        f"{about} holds values too large for {target.dtype}; load it as "
         f"{'bfloat16' if target.dtype == np.float16 else 'float32'}."
     )
 
 
 def _indexed_axes(path: str, family: Family) -> int:
-    """How many leading axes of a parameter are numbered in checkpoint names."""
+    """The number of leading axes of a parameter that checkpoint names number."""
     counts = [rule.name.count("{}") for rule in family.rules if path in rule.paths]
     return max(counts, default=int(path.startswith("layers/")))
 
@@ -314,7 +314,7 @@ def _split(
     if got != [tuple(shape) for shape in expected]:
         raise CheckpointError(
             f"{about} has the wrong shape: it gives {got or 'nothing'}, the config "
-            f"wants {expected} for {list(rule.paths)}."
+            f"needs {expected} for {list(rule.paths)}."
         )
     return list(zip(rule.paths, parts))
 

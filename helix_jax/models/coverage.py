@@ -1,10 +1,10 @@
-"""Which model types of transformers are run, by which engine: docs/models.md.
+"""Which model types of transformers each engine runs: writes docs/models.md.
 
     python -m helix_jax.models.coverage docs/models.md [--try]
 
-The table names every text model type of the installed transformers. What the engine
-torch does with one is tried, with --try: a tiny random model of the type is made and
-looked at as a loaded one is. Without it, what the file says of that is kept.
+The table lists every text model type of the installed transformers. With --try, the
+engine torch is tried on each type: a tiny random model of it is made and examined like
+a loaded one. Without --try, the results for torch that the file holds are kept.
 """
 
 import argparse
@@ -37,7 +37,7 @@ torch again.
 
 * **jax**: "native" types have a family in `helix_jax/models/families`; "text part"
   types also read images or sounds, and their text part has one. Programs that run
-  blocks and heads apart (generation, layers, the encrypted head) need one of these.
+  single blocks or heads (generation, layers, the encrypted head) need one of these.
 * **torch** (`--engine=torch`, `pip install 'helix_jax[torch]'`): "yes" was tried with a
   tiny random model: states of every layer, before and after the final norm. Types that
   also read images or sounds run their text part, encoder-decoders their encoder.
@@ -47,7 +47,7 @@ torch again.
 
 `--engine=auto`, the default, takes jax where it can and torch elsewhere, including for
 a setting that a native family does not have, and says why. Neither runs code that comes
-with a model. Quantised weights need torch; a GGUF file lies alone in a folder, beside
+with a model. Quantised weights need torch; a GGUF file needs a folder of its own, with
 the tokenizer files of the model that it was made from.
 
 Types that jax runs come first, then those that torch runs, those that were not tried,
@@ -59,12 +59,12 @@ and those that are refused.
 | :--- | :--- | :--- |
 """
 NOT_TRIED = "not tried"
-SECONDS = 60  # that one type may take
+SECONDS = 60  # limit for one type
 MOST_PARAMETERS = 100_000_000
 
 
 def text_types() -> list[str]:
-    """The text model types that transformers has a class of hidden states for."""
+    """The text model types whose hidden states a class of transformers computes."""
     (auto,) = transformers_names("models")
     tables = auto.auto.modeling_auto
     text = {
@@ -85,7 +85,7 @@ def by_jax(kind: str) -> str:
 
 
 def by_torch(kind: str) -> str:
-    """What the engine torch does with a tiny random model of a type; it is tried."""
+    """What the engine torch does with a tiny random model of a type, by trying it."""
     said = NOT_TRIED
     for sizes in (TINY, SHALLOW):
         try:
@@ -108,7 +108,7 @@ def _try(kind: str, sizes: Mapping[str, int]) -> str:
             network = make_network(config)
         if sum(own.numel() for own in network.parameters()) > MOST_PARAMETERS:
             return NOT_TRIED
-        config = tiny_config(kind, sizes)  # anew: some classes change theirs
+        config = tiny_config(kind, sizes)  # again: some classes modify their config
         network = text_part(make_network(config).eval())
     except failures:
         return NOT_TRIED
@@ -122,17 +122,17 @@ def _try(kind: str, sizes: Mapping[str, int]) -> str:
         with refusing(f"run {kind}"):
             finite = _all_finite(model)
     except CheckpointError as error:
-        # What the libraries say may be of these sizes, and not of the type.
+        # A library's refusal may be due to these sizes rather than the type.
         return NOT_TRIED if error.__cause__ else _refused(error)
     if ending.num_layers != spec.num_layers:
-        return f"refused: {ending.num_layers} layers give states, of {spec.num_layers}"
+        return f"refused: {ending.num_layers} of {spec.num_layers} layers give states"
     if not ending.vectors[-1]:
-        return "refused: its streams are not one vector a token"
+        return "refused: its streams are not one vector per token"
     if not finite:
         return NOT_TRIED
     notes = ["yes"]
     if not all(ending.vectors):
-        notes.append("but not every layer's stream is one vector a token")
+        notes.append("but not every layer's stream is one vector per token")
     if not ending.padded:
         notes.append("texts of one length at a time")
     return "; ".join(notes)
@@ -157,7 +157,7 @@ def _refused(error: Exception) -> str:
 
 
 def coverage_text(torch_says: Mapping[str, str]) -> str:
-    """The document, from what the engine torch does with each type."""
+    """The document, given what the engine torch does with each type."""
     (version,) = transformers_names("__version__")
     rows = {
         kind: (by_jax(kind), torch_says.get(kind, NOT_TRIED)) for kind in text_types()
@@ -181,13 +181,13 @@ def _rank(jax: str, torch: str) -> int:
 
 
 def read_trials(text: str) -> dict[str, str]:
-    """What the document says about each type with the engine torch."""
+    """Type -> what the document says that the engine torch does with it."""
     return dict(re.findall(r"^\| (\S+) \| [^|]* \| ([^|]*?) \|$", text, re.MULTILINE))
 
 
 @contextlib.contextmanager
 def _at_most(seconds: int) -> Iterator[None]:
-    """Raise TimeoutError from work that takes longer."""
+    """Raise TimeoutError in the body if it takes longer."""
 
     def end(*_: Any) -> None:
         raise TimeoutError(f"it took longer than {seconds} seconds")

@@ -73,7 +73,7 @@ def load_model_by(
 def read_spec_by(
     engine: str, name_or_path: str, *, revision: str | None = None
 ) -> ModelSpec | TorchSpec:
-    """The sizes of a model as an engine has them, read without its weights.
+    """The spec of a model for an engine, read without its weights.
 
     Raises:
       CheckpointError: as `read_spec`, or torch is needed and not installed.
@@ -123,9 +123,9 @@ def choose_engine(
 
 
 def why_not_native(folder: Path) -> str | None:
-    """Why the engine jax does not run a folder, a sentence; None if it does.
+    """A sentence on why the engine jax does not run a folder; None if it does.
 
-    Also None if no engine runs it: damage is reported when it is loaded.
+    Also None if no engine runs it: damage is reported when the folder is loaded.
     """
     if not (folder / "config.json").is_file():
         return "its weights are GGUF." if any(folder.glob("*.gguf")) else None

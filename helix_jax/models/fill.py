@@ -1,8 +1,8 @@
-"""Parameters in memory: their layout, and how file tensors are written there.
+"""Parameters in memory: their layout, and how file tensors are copied into it.
 
-Cast and transposition are one step, in blocks of a cache line; the check for NaN needs
-no temporary of the tensor's size, and only a few pages of a mapped file are held at a
-time.
+Casting and transposition are one step, in blocks of a cache line. The check for NaN
+needs no temporary of the tensor's size, and only a few pages of a mapped file are held
+at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 LINE = 64  # bytes; JAX on a CPU takes arrays aligned to it without a copy
-COLUMNS = 16  # transposed at a time; measured
+COLUMNS = 16  # transposed at a time; chosen by measurement
 PAGES = 2**24  # bytes of a file that are held at a time
 _BLOCK = 2**16  # values checked at a time
 
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 
 def whole(shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The index of all of an array."""
+    """The index of a whole array."""
     return tuple(slice(0, size) for size in shape)
 
 
@@ -59,7 +59,7 @@ def fill(
     """Write values into a C-ordered target of the same shape, cast to its dtype.
 
     Args:
-      target: where to.
+      target: array to write to.
       values: in file order, or a transposed view of that.
       release: releases the pages of the file, called after every PAGES bytes of it.
     """
@@ -79,7 +79,7 @@ def fill(
 
 
 def _fill_columns(target: np.ndarray, values: np.ndarray) -> None:
-    """A block of the file is cast while cached, and written as lines of the target."""
+    """Cast a block of the file while it is cached, and write lines of the target."""
     for start in range(0, values.shape[1], COLUMNS):
         columns = slice(start, start + COLUMNS)
         target[:, columns] = values[:, columns].astype(target.dtype)

@@ -1,4 +1,4 @@
-"""Only a model's final norm, for states that were captured elsewhere before it."""
+"""A model's final norm alone, for states that were captured before it elsewhere."""
 
 from collections.abc import Callable
 
@@ -27,8 +27,8 @@ def read_final_norm(
       revision: branch, tag or commit of a hub id.
 
     Returns:
-      The architecture, and the function h [..., D] -> float32 [..., D] of the norm; the
-      identity if the model's stream ends without one.
+      The architecture, and the norm as a function h [..., D] -> [..., D] float32; the
+      identity if the model has no final norm.
 
     Raises:
       CheckpointError: as `load_model`, or an adapter, which may hold another norm.

@@ -1,4 +1,4 @@
-"""Messages on a folder that is not, or not just one, model folder."""
+"""Messages about a folder that is not a single model's folder."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def explain_folder(folder: Path) -> str:
             f"{about}: it holds GGUF weights, which the engine jax does not read. Use "
             "--engine=torch, or convert them with transformers: AutoModelForCausalLM."
             f"from_pretrained({str(folder)!r}, gguf_file={packed[0]!r})."
-            "save_pretrained(NEW), the tokenizer likewise, and give NEW."
+            "save_pretrained(NEW), likewise the tokenizer, and name the folder NEW."
         )
     if "params.json" in names:
         return (
@@ -29,14 +29,14 @@ def explain_folder(folder: Path) -> str:
     if "modules.json" in names:
         return (
             f"{about} but modules.json: sentence-transformers, with the model in a "
-            "folder of its own, as older versions wrote it. Fetch the whole repository "
+            "subfolder, as older versions wrote it. Fetch the whole repository "
             "(hf download ID --local-dir FOLDER) and name that folder."
         )
     inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
     if inside:
         return (
-            f"{about}, its folders {', '.join(inside[:6])} have; name one of them, for "
-            f"example {folder / inside[-1]}."
+            f"{about}, but its folders {', '.join(inside[:6])} have one; name one of "
+            f"them, for example {folder / inside[-1]}."
         )
     weights = sorted(name for name in names if name.endswith((".safetensors", ".bin")))
     if weights:
@@ -48,7 +48,7 @@ def explain_folder(folder: Path) -> str:
 
 
 def explain_weights(folder: Path) -> str:
-    """One line about a folder without weights that can be read."""
+    """One line about a folder that has no readable weights."""
     other = sorted(
         path.name
         for path in folder.iterdir()

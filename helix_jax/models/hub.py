@@ -18,7 +18,7 @@ SMALL_FILES = ["*.json", "tokenizer*", "*.model", "*.txt", "*.jinja"]
 
 
 def model_name(name_or_path: str) -> str:
-    """A hub id unchanged, a folder by its last part: what it is, not where it is."""
+    """The name of a model without its location: a hub id, or a folder's last part."""
     if name_or_path in assets.NAMES:
         return name_or_path
     path = Path(name_or_path).expanduser()
@@ -28,7 +28,7 @@ def model_name(name_or_path: str) -> str:
 def model_folder(
     name_or_path: str, *, revision: str | None = None, weights: bool = True
 ) -> Path:
-    """The local folder of a model, fetched from the hub unless it is a folder.
+    """The local folder of a model, fetched from the hub if it is not local.
 
     Args:
       name_or_path: an embedded model such as "pebble-llama", a folder, or a hub id
@@ -38,8 +38,8 @@ def model_folder(
       weights: fetch the weights too; False for config and tokenizer alone.
 
     Raises:
-      CheckpointError: neither a folder here nor an available hub id, or a revision of
-        something without revisions.
+      CheckpointError: neither a folder here nor an available hub id, or a revision for
+        something that has none.
     """
     embedded = name_or_path in assets.NAMES
     path = Path(name_or_path).expanduser()
@@ -64,12 +64,12 @@ def fetch_weights(name: str, folder: Path) -> Path:
 
     Args:
       name: a hub id, or another argument of `model_folder`.
-      folder: its result for that name.
+      folder: what `model_folder` returned for that name.
 
     Raises:
-      CheckpointError: the hub does not give them.
+      CheckpointError: the hub does not provide them.
     """
-    # The commit of the first answer, in case the branch moves.
+    # Pinned to the commit of the first fetch, in case the branch moves.
     commit = resolved_revision(folder)
     if commit is None or Path(name).expanduser().is_dir():
         return folder
@@ -85,7 +85,7 @@ def fetch_weights(name: str, folder: Path) -> Path:
 
 
 def fetch_files(name: str, folder: Path, patterns: Sequence[str]) -> Path:
-    """`fetch_weights`, for files of other names."""
+    """Like `fetch_weights`, for the files that match the patterns."""
     commit = resolved_revision(folder)
     if commit is None or Path(name).expanduser().is_dir():
         return folder
@@ -107,7 +107,7 @@ def _fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
         revision=revision,
         patterns=["config.json", *patterns],
         raises=CheckpointError,
-        # Other folders hold copies in other formats; only modules need their folders.
+        # Subfolders hold copies in other formats; only modules need theirs.
         subfolders=any("/" in one for one in patterns),
         hint=did_you_mean(name, assets.NAMES, alike=0.75),
     )

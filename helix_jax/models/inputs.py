@@ -1,4 +1,4 @@
-"""Checks of the arguments of `apply_model`, before anything is computed."""
+"""Checks the arguments of `apply_model` before anything is computed."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +56,7 @@ def check_inputs(
 
 
 def check_ids(name: str, ids: Array | None, count: int, mask: Array) -> None:
-    """Refuse numbers that their table does not have, if they are concrete."""
+    """Refuse ids outside their table of `count` rows, if they are concrete."""
     if ids is None or not is_concrete(ids, mask):
         return
     wrong = np.asarray(mask) & ~((np.asarray(ids) >= 0) & (np.asarray(ids) < count))
@@ -65,7 +65,7 @@ def check_ids(name: str, ids: Array | None, count: int, mask: Array) -> None:
         raise ValueError(
             f"{name} must be from 0 to {count - 1} for this model, got "
             f"{int(np.asarray(ids)[row, column])} in row {row}, column {column}"
-            f"{'; is the tokenizer its own?' if name == 'tokens' else '.'}"
+            f"{'; is it the tokenizer of this model?' if name == 'tokens' else '.'}"
         )
 
 

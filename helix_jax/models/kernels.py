@@ -1,10 +1,10 @@
-"""Fused attention of whole texts if a platform has it, instead of `attend`'s own.
+"""Fused attention over whole texts where a platform has it, instead of `attend`'s own.
 
 gpu  `jax.nn.dot_product_attention` by cuDNN: bfloat16 and float16
 tpu  the splash-attention kernel of jax's pallas operations: bfloat16
 
 Neither holds a matrix of scores. Cases that they do not support (`kernel_for`) are
-computed as everywhere else. On a mesh each device runs the kernel on its rows and
+computed as on other platforms. On a mesh each device runs the kernel on its rows and
 heads.
 
 Reference: Dao 2023 (FlashAttention-2), arXiv 2307.08691.
@@ -23,13 +23,13 @@ from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
 LEAST_TOKENS = 256  # shorter texts have few scores
-LANES = 128  # a TPU's; tokens are padded to whole ones
+LANES = 128  # of a TPU; tokens are padded to a multiple of it
 MOST_BLOCK = 512  # tokens of a block on a TPU
 _BLOCKS = (
     "block_q block_kv block_q_dkv block_kv_dkv block_kv_dkv_compute block_q_dq "
     "block_kv_dq"
 ).split()
-WIDEST_HEAD = 128  # of cuDNN's on every GPU that has it
+WIDEST_HEAD = 128  # that cuDNN supports on all its GPUs
 
 
 def kernel_for(
@@ -37,8 +37,8 @@ def kernel_for(
 ) -> str | None:
     """Which kernel computes an attention: "cuda", "tpu" or None.
 
-    Neither adds biases by head (alibi, relative positions), and cuDNN's supports no
-    soft caps, no sinks, no float32, and no head whose width is odd or above
+    Neither adds biases by head (alibi, relative positions). cuDNN's supports no soft
+    caps, no sinks, no float32, and only heads whose width is a multiple of 8 up to
     WIDEST_HEAD.
 
     Args:
@@ -127,7 +127,7 @@ def _tpu(
     spec: ModelSpec,
     interpret: bool = False,
 ) -> Array:
-    # Slow to import, and for TPUs alone.
+    # Slow to import, and needed only on TPUs.
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
     heads, time = q.shape[1:3]

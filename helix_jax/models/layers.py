@@ -12,9 +12,9 @@ from helix_jax.types import Array
 
 
 def gelu(x: Array) -> Array:
-    """x Phi(x), Phi the normal distribution function (arXiv 1606.08415).
+    """x Phi(x), with Phi the standard normal CDF (arXiv 1606.08415).
 
-    Through erf, not erfc: twice as fast on a CPU, equal to 1e-7 absolute.
+    By erf, not erfc: twice as fast on a CPU, and equal to within 1e-7 absolute.
     """
     return 0.5 * x * (1.0 + jax.lax.erf(x * sqrt(0.5)))
 
@@ -29,12 +29,12 @@ ACTIVATIONS = {
 
 
 def activate(x: Array, name: str) -> Array:
-    """An activation by its name in a spec, computed in float32, in x's dtype."""
+    """Apply an activation by its name in a spec: in float32, returned in x's dtype."""
     return ACTIVATIONS[name](x.astype(jnp.float32)).astype(x.dtype)
 
 
 def xielu(params: Mapping[str, Array], x: Array) -> Array:
-    """The expanded integral of elu, in float32, in x's dtype.
+    """The expanded integral of elu, computed in float32 and returned in x's dtype.
 
         a_p x^2 + b x                        for x > 0
         a_n (exp(min(x, eps)) - 1 - x) + b x  otherwise
@@ -64,7 +64,7 @@ def precision_of(x: Array) -> jax.lax.Precision | None:
 def dense(params: Mapping[str, Array], x: Array) -> Array:
     """x @ kernel + bias, with x: [..., D_in], kernel: [D_in, D_out].
 
-    A kernel of int8 has a "kernel_scale": [D_out] (`quantised`).
+    An int8 kernel comes with a "kernel_scale": [D_out] (`quantised`).
     """
     if "kernel_scale" in params:
         kernel = params["kernel"].astype(x.dtype)
@@ -81,7 +81,7 @@ def normalise(params: Mapping[str, Array], x: Array, spec: ModelSpec) -> Array:
     """Root-mean-square or layer normalisation over the last axis, in float32.
 
     Args:
-      params: {"scale": [D], "bias": [D]}, or those that the norm has.
+      params: {"scale": [D], "bias": [D]}, whichever the norm has.
       x: [..., D].
       spec: norm, norm_epsilon, norm_unit_offset.
 

@@ -21,7 +21,7 @@ def licence_of(name: str) -> str:
       name: an embedded model, a folder, or a hub id; what `model_folder` takes.
 
     Returns:
-      Such as "apache-2.0"; "unknown" if there is no card, or it names none.
+      A name such as "apache-2.0"; "unknown" if there is no card, or it names none.
     """
     if name in assets.NAMES:
         return _OWN

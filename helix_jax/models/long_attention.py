@@ -1,7 +1,6 @@
-"""Attention of long texts: block by block of queries and keys, in bounded memory.
+"""Attention over long texts: by blocks of queries and keys, in bounded memory.
 
-For a block of queries, over the blocks of keys j, with scores s_j and running maximum
-m:
+For a block of queries, over blocks of keys j, with scores s_j and running maximum m:
 
     m' = max(m, max s_j)
     z  <- z exp(m - m') + sum exp(s_j - m')
@@ -24,11 +23,11 @@ from helix_jax.models.scores import MASKED, Reach, lined_sinks, score_bias, scor
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
-QUERIES, KEYS = 128, 256  # of a block, at most
+QUERIES, KEYS = 128, 256  # at most, in a block
 
 
 class _Sums(NamedTuple):
-    """Of the keys so far, for each query in line: [B, K, G t] and [B, K, G t, D]."""
+    """Sums over the keys so far for each query: [B, K, G t], mixed [B, K, G t, D]."""
 
     largest: Array
     total: Array
@@ -82,7 +81,7 @@ def attend_by_blocks(
         def block_of_keys(sums: _Sums, begin: Array) -> tuple[_Sums, None]:
             start = jnp.minimum(begin, slots - keys)
             seen = reach.of_block(query, queries, start, keys)
-            # The last block begins earlier if it would pass the end.
+            # The last block starts earlier if it would run past the end.
             allowed = seen.allowed & (start + jnp.arange(keys) >= begin)
 
             def add(sums: _Sums) -> _Sums:

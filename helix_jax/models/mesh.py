@@ -19,14 +19,14 @@ from helix_jax.errors import MeshError
 from helix_jax.models.spec import ModelSpec
 from helix_jax.processes import current
 
-AXES = ("data", "fsdp", "expert", "tensor")  # the last has the closest devices
+AXES = ("data", "fsdp", "expert", "tensor")  # the last has the devices closest together
 BATCH_AXES = ("data", "expert", "fsdp")
-# The share of a device's memory for parameters; states and XLA have the rest.
+# The share of a device's memory for parameters; the rest is for states and XLA.
 PARAMETER_SHARE = 0.7
 
 
 def parse_mesh(text: str) -> dict[str, int]:
-    """The sizes of "data:2,tensor:4", axes in the order of AXES.
+    """Axis sizes from text such as "data:2,tensor:4", in the order of AXES.
 
     Raises:
       MeshError: an unknown axis, one given twice, a size that is not a number above 0.
@@ -36,8 +36,8 @@ def parse_mesh(text: str) -> dict[str, int]:
         name, _, size = (piece.strip() for piece in part.partition(":"))
         if name not in AXES:
             raise MeshError(
-                f"mesh {text!r}: {name!r} is no axis; expected {', '.join(AXES)}, such "
-                "as data:2,tensor:4."
+                f"mesh {text!r}: {name!r} is no axis; expected {', '.join(AXES)}, for "
+                "example data:2,tensor:4."
             )
         if name in sizes:
             raise MeshError(f"mesh {text!r} names the axis {name} twice.")
@@ -61,7 +61,7 @@ def make_mesh(
     """A mesh of all AXES; those not in `sizes` have size 1.
 
     Args:
-      sizes: as of `parse_mesh`.
+      sizes: as from `parse_mesh`.
       devices: of the mesh, in its order; None for those of all processes, process by
         process.
 
@@ -75,7 +75,7 @@ def make_mesh(
     shape = [sizes.get(name, 1) for name in AXES]
     if math.prod(shape) != len(devices):
         raise MeshError(
-            f"the mesh {mesh_flag(sizes)} has {math.prod(shape)} devices, there are "
+            f"the mesh {mesh_flag(sizes)} needs {math.prod(shape)} devices, there are "
             f"{len(devices)}; give sizes whose product is {len(devices)}"
             f"{_of_others(len(devices))}."
         )
@@ -86,17 +86,17 @@ def make_mesh(
 
 
 def check_processes(sizes: Mapping[str, int], own: int) -> None:
-    """Raise MeshError unless a copy of the model covers whole processes or is in one.
+    """Raise MeshError unless a model copy spans whole processes or lies within one.
 
     Args:
-      sizes: as of `parse_mesh`.
+      sizes: as from `parse_mesh`.
       own: devices of each process.
     """
     copy = math.prod(size for name, size in sizes.items() if name != "data")
     if copy % own and own % copy:
         raise MeshError(
-            f"the mesh has a copy of the model on {copy} devices, of which a process "
-            f"has {own}: that is {copy / own:.3g} processes. Give sizes of fsdp, "
+            f"the mesh puts a copy of the model on {copy} devices, and a process has "
+            f"{own}: that is {copy / own:.3g} processes. Give sizes of fsdp, "
             f"expert and tensor whose product divides {own} or is a multiple of it."
         )
 
@@ -106,8 +106,8 @@ def _of_others(devices: int) -> str:
     if current().count == 1 or jax.process_count() > 1:
         return ""
     return (
-        f" (or {devices * current().count} with --share_devices, which makes those of "
-        f"all {current().count} processes one set)"
+        f" (or {devices * current().count} with --share_devices, which pools the "
+        f"devices of all {current().count} processes)"
     )
 
 
@@ -117,7 +117,7 @@ def batch_parts(mesh: Mesh | None) -> int:
 
 
 def check_mesh(spec: ModelSpec, sizes: Mapping[str, int]) -> None:
-    """Raise MeshError unless the axes divide what they cut of a model.
+    """Raise MeshError unless the axes divide the parts of a model that they cut.
 
     Fewer key-value heads than `tensor` are copied to the devices that share them, so
     one of the two numbers must divide the other.
@@ -129,8 +129,8 @@ def check_mesh(spec: ModelSpec, sizes: Mapping[str, int]) -> None:
         _divide(spec, "key-value heads", keys, "tensor", tensor)
     if spec.experts is None and expert > 1:
         raise MeshError(
-            f"{spec.family} has no experts, the mesh has expert:{expert}; leave that "
-            "axis out."
+            f"{spec.family} has no experts, but the mesh has expert:{expert}; leave "
+            "that axis out."
         )
     _divide(spec, "features of feed-forward layers", spec.ffn_width, "tensor", tensor)
     if spec.experts is not None:
@@ -154,15 +154,15 @@ def choose_mesh(
 ) -> dict[str, int]:
     """The mesh on which as few devices as possible hold one copy of a model.
 
-    The devices of a copy cut it by `tensor`, or by `fsdp` where its heads do not
-    divide; the other devices hold further copies and share the batch.
+    The devices of a copy cut it by `tensor`, or by `fsdp` if its heads are not
+    divisible; the other devices hold further copies and share the batch.
 
     Args:
       spec: the architecture.
       devices: how many there are.
       parameter_bytes: of all parameters.
       device_bytes: memory of each, of which PARAMETER_SHARE is for parameters; None if
-        unknown: then one device is assumed to hold the model.
+        unknown: one device is then assumed to hold the model.
 
     Raises:
       MeshError: all devices together cannot hold it.
@@ -182,7 +182,7 @@ def choose_mesh(
             return sizes if count > 1 else {"data": devices}
     raise MeshError(
         f"{spec.family}: {parameter_bytes / 1e9:.1f} GB of parameters do not fit on "
-        f"{devices} devices with {room / 1e9:.1f} GB each for them; take a smaller "
+        f"{devices} devices with {room / 1e9:.1f} GB each for them; use a smaller "
         "dtype, more devices, or a --mesh over those of several processes "
         "(--share_devices)."
     )
@@ -193,12 +193,12 @@ def mesh_for(spec: ModelSpec, text: str, *, parameter_bytes: int = 0) -> Mesh | 
 
     Args:
       spec: the architecture.
-      text: as for `parse_mesh`, of the devices of this process or of all; "" for
-        `choose_mesh` of those of this process.
+      text: as for `parse_mesh`, over the devices of this process or of all processes;
+        "" to use `choose_mesh` on those of this process.
       parameter_bytes: of all parameters; 0 if no mesh is to be chosen.
 
     Returns:
-      None if none was requested and one device holds the model.
+      The mesh; None if none was requested and one device holds the model.
 
     Raises:
       MeshError: as `parse_mesh`, `make_mesh`, `check_mesh` and `choose_mesh`.

@@ -10,10 +10,11 @@ from helix_jax.types import Array
 
 
 def parameter_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
-    """Path -> shape of every parameter; paths under "layers/" are stacked, [L, ...],
-    those under "layers/experts/" twice, [L, E, ...].
+    """Path -> shape of every parameter.
 
-    Kernels are [D_in, D_out]. The pytree is the nested dict of these paths.
+    Parameters under "layers/" are stacked, [L, ...], those under "layers/experts/"
+    twice, [L, E, ...]. Kernels are [D_in, D_out]. The pytree is the nested dict of
+    these paths.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     d, layers = spec.width, spec.num_layers

@@ -16,7 +16,10 @@ Index = tuple[slice, ...]
 
 
 def cuts_of(shape: tuple[int, ...], sharding: NamedSharding | None) -> list[Index]:
-    """The different indices that devices of this process hold; None for one device."""
+    """The distinct indices of a parameter that this process's devices hold.
+
+    A sharding of None stands for one device, which holds all.
+    """
     if sharding is None:
         return [whole(shape)]
     held = sharding.addressable_devices_indices_map(shape).values()

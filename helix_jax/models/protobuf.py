@@ -1,7 +1,7 @@
-"""Messages of protobuf, read without their schema.
+"""Reads protobuf messages without their schema.
 
-A message is numbered fields, each an integer, a float32, or bytes, which may be a
-message again. A field that is there twice counts once, by its last value, or is a list.
+A message is a sequence of numbered fields, each an integer, a float32, or bytes, which
+may be a nested message. A repeated field is a list, or only its last value counts.
 """
 
 import struct
@@ -37,7 +37,7 @@ def read_fields(message: bytes) -> Iterator[tuple[int, Value]]:
 
 
 def messages_of(fields: Iterable[tuple[int, Value]], number: int) -> list[bytes]:
-    """The messages in a field that is a list.
+    """The messages in a repeated field.
 
     Raises:
       TypeError: it holds something else.
@@ -53,7 +53,7 @@ def field_of(fields: Mapping[int, Value], number: int, default: _Type) -> _Type:
     """
     value = fields.get(number, default)
     if not isinstance(value, type(default)):
-        raise TypeError(f"field {number} is no {type(default).__name__}")
+        raise TypeError(f"field {number} is not {type(default).__name__}")
     return value
 
 

@@ -7,7 +7,7 @@ shared experts, norms and biases stay as loaded. Products with bfloat16 states a
 in float32: bfloat16 holds whole numbers to 256.
 
 Reference: Dettmers et al. 2022 (LLM.int8()), arXiv 2208.07339, section 2, by column and
-of the weights alone.
+for the weights alone.
 """
 
 import math
@@ -41,8 +41,8 @@ def parameter_bytes(
 
     Args:
       shapes: of `parameter_shapes`, or a device's part of them.
-      dtype: that the model is loaded in.
-      itemsize: of those that are not int8.
+      dtype: the name of the dtype that the model is loaded in.
+      itemsize: bytes of a value that is not int8.
     """
     return sum(
         math.prod(shape) * (1 if dtype == INT8 and is_quantised(path) else itemsize)
@@ -57,8 +57,8 @@ def quantise_kernel(kernel: Array) -> dict[str, Array]:
       kernel: [..., D_in, D_out] float, on one device or cut over a mesh.
 
     Returns:
-      kernel: [..., D_in, D_out] int8, where it lay; kernel_scale: [..., D_out] float32,
-      0 for outputs without weights.
+      kernel: [..., D_in, D_out] int8, on the same devices; kernel_scale: [..., D_out]
+      float32, 0 for outputs whose weights are all zero.
     """
     places = None
     if isinstance(kernel.sharding, NamedSharding):
@@ -108,7 +108,7 @@ def quantisation_error(
       spec, tokens, mask, layers: as for `apply_model`.
 
     Returns:
-      [n] float64, of each layer.
+      [n] float64, one for each layer.
     """
     run = jax.jit(
         lambda own: apply_model(own, spec, tokens, mask, layers=layers).hidden

@@ -16,7 +16,7 @@ def relative_bias(
       table: [buckets, H] float.
       queries: [T] int, places of tokens.
       keys: [S] int.
-      spec: how distances fall into buckets.
+      spec: how distances are divided into buckets.
 
     Returns:
       [H, T, S] float32.
@@ -32,8 +32,8 @@ def relative_bias(
 def buckets(distance: np.ndarray, spec: RelativeBias) -> np.ndarray:
     """Rows of the table, from 0 to buckets - 1, for keys at these distances.
 
-    In numpy and in the order of operations of the models' training: the place of a
-    boundary depends on the rounding of a logarithm.
+    Computed in numpy, in the order of operations used in training: where a boundary
+    falls depends on the rounding of a logarithm.
     """
     half = spec.buckets // 2
     single = half // 2

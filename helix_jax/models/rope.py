@@ -1,4 +1,4 @@
-"""Rotary position embeddings, applied; their frequencies: `rope_config`."""
+"""Applies rotary position embeddings; `rope_config` has their frequencies."""
 
 from typing import NamedTuple
 
@@ -26,8 +26,8 @@ def rotation(rope: RopeSpec, positions: Array) -> Turn:
 
     A row with a position beyond `long_after` uses the long table, or the frequencies
     for its length, independently of the other rows of its batch. (transformers decides
-    for the whole batch at once; cached keys keep the table they were made with, as
-    there.)
+    for the whole batch at once. As there, cached keys keep the table that they were
+    made with.)
 
     Args:
       rope: the frequencies.
@@ -81,6 +81,6 @@ def _dynamic(rope: RopeSpec, length: Array, base: float, factor: float) -> Array
     """
     dim = 2 * len(rope.frequencies)
     grown = factor * length.astype(jnp.float32) / rope.long_after - (factor - 1)
-    # Short rows use the table; their own base would be a power below 1.
+    # Short rows use the table; their own factor would be below 1.
     base = base * jnp.maximum(grown, 1.0) ** (dim / (dim - 2))
     return base ** -(jnp.arange(0, dim, 2, dtype=jnp.float32) / dim)

@@ -80,11 +80,11 @@ def rope_from_hf(
         raise CheckpointError(
             f"rope_parameters of type {kind!r} lack {error}, got {sorted(parameters)}."
         ) from error
-    except (ArithmeticError, ValueError) as error:  # each in range, but not together
+    except (ArithmeticError, ValueError) as error:  # in range, but not in combination
         raise CheckpointError(
             f"rope_parameters of type {kind!r} cannot be used for heads of "
             f"{head_width} features and {max_tokens} positions ({error}), got "
-            f"{dict(parameters)}; take config.json from the model's page again."
+            f"{dict(parameters)}; download config.json from the model's page again."
         ) from error
     given.pop("original_max_position_embeddings", None)
     if given:

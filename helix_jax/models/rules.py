@@ -33,7 +33,7 @@ class Rule(NamedTuple):
     when: Callable[[ModelSpec], bool] = lambda spec: True
 
 
-# Bert's heads store a second bias; `convert` says when it is the first one.
+# Bert's heads store a second bias; `convert` says when it equals the first.
 SHARED_BIAS = "head/shared_bias"
 KEEP = Codec(lambda w, spec: (w,), lambda parts, spec: parts[0])
 TRANSPOSE = Codec(
@@ -103,7 +103,7 @@ def _group_sizes(spec: ModelSpec) -> tuple[int, list[int]]:
 QKV_COLUMNS = fused(_query_key_value_sizes, transposed=False)
 QKV_ROWS = fused(_query_key_value_sizes, transposed=True)
 GATE_UP_ROWS = fused(lambda spec: [spec.ffn_width], transposed=True)
-# Each key-value head after the query heads that it serves.
+# Each key-value head follows the query heads that it serves.
 QKV_BY_GROUP = grouped(_group_sizes)
 
 

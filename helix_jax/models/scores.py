@@ -1,4 +1,4 @@
-"""Attention scores: products, and what is added by key, query and head.
+"""Attention scores: products of queries and keys, and what is added to them.
 
 For long texts neither is ever held in full: `Reach` gives the added part for any block
 of queries and keys.
@@ -35,8 +35,8 @@ def allowed_keys(
       key_positions: [B, S] int.
       key_mask: [B, S] bool, False for padding and empty slots.
       causal: only keys at the query's position or before.
-      window: [] int, how many positions back a query sees, its own included, and
-        without `causal` also ahead; 0 or None: all.
+      window: [] int, how many positions back a query sees, including its own; without
+        `causal`, also ahead. 0 or None: no limit.
 
     Returns:
       [B, T, S] bool.
@@ -64,10 +64,10 @@ class Reach(NamedTuple):
       key_positions: [B, S] int.
       key_mask: [B, S] bool, False for padding and empty slots.
       causal, window: as for `allowed_keys`.
-      by_head: a Reach, of a block or all -> [B or 1, H, t or 1, s] float32, what each
-        head adds, by positions or by slots; None for nothing.
+      by_head: function from a Reach, of a block or of all, to what each head adds by
+        positions or slots, [B or 1, H, t or 1, s] float32; None if nothing is added.
       first_query, first_key: [] int, slots of the first query and key.
-      ready: `bias` and `added`, computed before, or None.
+      ready: `bias` and `added`, computed in advance, or None.
     """
 
     query_positions: Array
@@ -82,12 +82,12 @@ class Reach(NamedTuple):
 
     @property
     def query_slots(self) -> Array:
-        """[T] int, in the order of the batch, padding counted."""
+        """[T] int, slots of the queries, counting padding."""
         return self.first_query + jnp.arange(self.query_positions.shape[1])
 
     @property
     def key_slots(self) -> Array:
-        """[S] int."""
+        """[S] int, slots of the keys."""
         return self.first_key + jnp.arange(self.key_mask.shape[1])
 
     @property
@@ -97,7 +97,7 @@ class Reach(NamedTuple):
 
     @property
     def allowed(self) -> Array:
-        """[B, T, S] bool."""
+        """[B, T, S] bool, which keys each query may read."""
         return allowed_keys(
             self.query_positions,
             self.key_positions,
@@ -108,18 +108,18 @@ class Reach(NamedTuple):
 
     @property
     def bias(self) -> Array:
-        """[B, T, S] float32, that of all heads."""
+        """[B, T, S] float32, added to the scores of all heads."""
         return score_bias(self.allowed) if self.ready is None else self.ready[0]
 
     @property
     def added(self) -> Array | None:
-        """[B or 1, H, T or 1, S] float32, that of each head, or None."""
+        """[B or 1, H, T or 1, S] float32, added to the scores by head, or None."""
         if self.ready is not None:
             return self.ready[1]
         return None if self.by_head is None else self.by_head(self)
 
     def prepared(self) -> "Reach":
-        """With `ready`, for layers that share it; unchanged for long texts."""
+        """This reach with `ready`, for layers to share; unchanged for long texts."""
         return self if self.is_long else self._replace(ready=(self.bias, self.added))
 
     def of_rows(self, start: Array, count: int) -> "Reach":
@@ -136,7 +136,7 @@ class Reach(NamedTuple):
         )
 
     def of_block(self, query: Array, queries: int, key: Array, keys: int) -> "Reach":
-        """The reach of some queries, from slot `query` on, and keys; not ready."""
+        """The reach of queries from slot `query` and keys from `key` on; not ready."""
         return self._replace(
             query_positions=dynamic_slice_in_dim(
                 self.query_positions, query, queries, 1
@@ -153,8 +153,8 @@ def scores_of(lined: Array, k: Array, reach: Reach, spec: ModelSpec) -> Array:
     """softcap(scale q k') + bias + added, in float32.
 
     Args:
-      lined: [B, K, H / K * T, D_head], the query heads of each group in line, so that a
-        group is one product of matrices and nothing of the size of the scores is ever
+      lined: [B, K, H / K * T, D_head], the queries of each group's heads in line, so
+        that a group is one matrix product and nothing of the size of the scores is ever
         transposed.
       k: [B, K, S, D_head].
       reach: of the same queries and keys.
@@ -180,5 +180,5 @@ def scores_of(lined: Array, k: Array, reach: Reach, spec: ModelSpec) -> Array:
 
 
 def lined_sinks(sinks: Array, groups: int, time: int) -> Array:
-    """Sinks [H] for queries in line: [K, H / K * T] float32."""
+    """Sinks [H] repeated for queries in line (`scores_of`): [K, H / K * T] float32."""
     return jnp.repeat(sinks.astype(jnp.float32).reshape(groups, -1), time, axis=1)

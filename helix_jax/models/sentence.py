@@ -13,7 +13,7 @@ from helix_jax.models.module_list import LIST, module_kinds, modules_root
 from helix_jax.models.weights import digest, stored_tensors, weight_files
 from helix_jax.textfile import read_json
 
-# Their pooling modes -> ours, in both spellings of their files.
+# Pooling modes of sentence-transformers -> ours; its files spell them in two ways.
 POOLING_MODES = {
     "cls": "cls",
     "max": "max",
@@ -56,14 +56,14 @@ class DenseModule(NamedTuple):
 
 
 class Normalize(NamedTuple):
-    """To unit length."""
+    """Scaling to unit length."""
 
 
 class SentenceModules(NamedTuple):
     """How a text's states become one vector, and how the text is prompted.
 
     Attributes:
-      pooling: of the states after the last layer and its norm, a name of `pool`.
+      pooling: how states after the last layer and its norm are pooled, as for `pool`.
       include_prompt: whether the states of the prompt's tokens are pooled too.
       after: the modules that follow, in order.
       weights: digest of the files of dense modules, or None.
@@ -90,7 +90,7 @@ def read_modules(folder: Path, *, name: str) -> SentenceModules | None:
 
     Raises:
       CheckpointError: a damaged file, or an unknown module, pooling, activation or
-        setting; names it.
+        setting, which the message names.
     """
     root = modules_root(folder)
     if root is None:
@@ -222,12 +222,13 @@ def _max_tokens(folder: Path) -> int | None:
         if config.get("modality_config", {"text": text}) != {"text": text}:
             raise CheckpointError(
                 f"{file}: modality_config is {config['modality_config']}; supported is "
-                f"text alone, by {text}."
+                f"only text, with {text}."
             )
         if config.get("do_lower_case") and not _lower_cases(folder):
             raise CheckpointError(
-                f"{file}: do_lower_case is True, and the tokenizer itself keeps "
-                "capitals, which is not supported; give --pooling and texts without."
+                f"{file}: do_lower_case is True, but the tokenizer itself keeps "
+                "capitals, which is not supported; give --pooling and texts in lower "
+                "case."
             )
         limit = config.get("max_seq_length")
         if limit is not None and (type(limit) is not int or limit < 1):
@@ -260,7 +261,7 @@ def _prompts(file: Path) -> tuple[dict[str, str], str | None]:
     )
     if not texts or (default is not None and default not in prompts):
         raise CheckpointError(
-            f"{file}: prompts must be texts by name, with default_prompt_name one of "
-            f"them; got {prompts!r} and {default!r}."
+            f"{file}: prompts must map names to texts, with default_prompt_name one of "
+            f"the names; got {prompts!r} and {default!r}."
         )
     return {name: text or "" for name, text in prompts.items()}, default

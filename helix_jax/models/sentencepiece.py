@@ -1,7 +1,7 @@
 """Sentencepiece model files (tokenizer.model) as fast tokenizers, without the library.
 
 The file is a protobuf of pieces, scores and settings. BPE pieces are merged in the
-order of their scores, so the merges that a fast tokenizer wants are all the ways to
+order of their scores, so the merges that a fast tokenizer needs are all the ways to
 split a piece in two, best score first. Spaces become U+2581, with one put before the
 text if the file says so; a text begins with <s> if the file has one.
 
@@ -60,8 +60,9 @@ def read_sentencepiece(
       path: the file.
       begin: whether texts begin with <s>, if it exists.
       prefix: whether a space is put before a text; None: as in the file.
-      behind_symbols: whether also before text after a symbol; if not, a text that
-        begins with a space gets none either (transformers with legacy=False).
+      behind_symbols: whether a space is also put before text that follows a symbol; if
+        not, nor is one put before a text that begins with a space (legacy=False in
+        transformers).
 
     Raises:
       CheckpointError: no such model, or one with unknown settings.
@@ -72,8 +73,8 @@ def read_sentencepiece(
         pieces, settings = _read_model(data)
     except (IndexError, KeyError, TypeError, ValueError, struct.error) as error:
         raise CheckpointError(
-            f"{path} is no sentencepiece model; expected the tokenizer.model of a "
-            "model's folder, or name the folder."
+            f"{path} is no sentencepiece model; give the tokenizer.model of a model's "
+            "folder, or the folder."
         ) from error
     names = [name for name, _, _ in pieces]
     unknown = [name for name, _, kind in pieces if kind == _UNKNOWN]
@@ -134,14 +135,14 @@ def read_sentencepiece(
 
 
 class _Settings(NamedTuple):
-    """What a file says beside its pieces.
+    """The settings of a file.
 
     Attributes:
       kind: of the model, _UNIGRAM, _BPE or another.
-      behind: whether spaces are put behind words.
+      behind: whether spaces are put after words.
       fallback: whether unknown characters are spelled in bytes.
       named: ids of <s>, </s> and <pad>.
-      table: compiled, of characters that are replaced; empty for none.
+      table: compiled table of character replacements; empty for none.
       dummy: whether a space is put before a text.
       strip: whether white space is cleaned.
     """

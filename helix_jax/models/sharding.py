@@ -21,7 +21,8 @@ from helix_jax.models.params import flatten, nest, parameter_shapes
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
 
-# Logical axis -> the mesh axes that cut it. None in AXES_OF, or missing here: whole.
+# Logical axis -> the mesh axes that cut it. An axis that is None in AXES_OF, or missing
+# here, is whole.
 RULES: Mapping[str | None, str | tuple[str, ...] | None] = {
     "batch": BATCH_AXES,
     "looked_up": tuple(name for name in BATCH_AXES if name != "fsdp"),
@@ -69,7 +70,7 @@ def logical_axes(path: str, dimensions: int) -> tuple[str | None, ...]:
     Raises:
       ValueError: a kernel without a rule.
     """
-    if path.endswith("kernel_scale"):  # of int8: one number an output
+    if path.endswith("kernel_scale"):  # of int8: one number per output
         *front, _, outputs = logical_axes(path.removesuffix("_scale"), dimensions + 1)
         return (*front, outputs)
     stack = next((axes for name, axes in _STACKS.items() if path.startswith(name)), ())
@@ -123,7 +124,7 @@ def shardings(spec: ModelSpec, mesh: Mesh) -> dict:
 
 
 def shard_params(params: Mapping, spec: ModelSpec, mesh: Mesh) -> dict:
-    """Given parameters, placed by `shardings`.
+    """Place parameters as `shardings` says.
 
     Raises:
       MeshError: as `shardings`.
@@ -174,7 +175,7 @@ def constrain(x: Array, *axes: str | None) -> Array:
 
 
 def gather_layer(params: Mapping, spec: ModelSpec) -> Mapping:
-    """One layer's parameters, gathered along `fsdp`; those of the next stay cut."""
+    """One layer's parameters, gathered along `fsdp`; those of others stay cut."""
     mesh = active_mesh()
     if mesh is None or mesh.shape["fsdp"] == 1:
         return params
@@ -190,8 +191,8 @@ def gather_layer(params: Mapping, spec: ModelSpec) -> Mapping:
 def share_kv_heads(x: Array) -> Array:
     """Keys or values [B, K, S, D_head], each head repeated for the devices it serves.
 
-    Fewer heads than `tensor` has devices are repeated to as many: a device holds the
-    one that its query heads read.
+    If `tensor` has more devices than there are heads, heads are repeated to that
+    number, so that each device holds the one that its query heads read.
     """
     mesh = active_mesh()
     tensor = 1 if mesh is None else mesh.shape["tensor"]

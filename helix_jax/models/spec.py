@@ -30,7 +30,7 @@ class RopeSpec:
       dynamic: (base, factor) of frequencies recomputed for contexts longer than
         `long_after` tokens (dynamic NTK), or None.
       interleaved: neighbouring features rotate together, (0, 1), (2, 3), .. (glm,
-        gptj), instead of feature i and the one half of the rotated part further on.
+        gptj), instead of features i and i + R, R being half the rotated part.
       query_growth: (beta, period): queries are multiplied by 1 + beta log(1 +
         floor(position / period)) (llama 4, ministral3); None for never.
     """
@@ -48,13 +48,13 @@ class RopeSpec:
 class RelativeBias:
     """Bias of scores by the distance between query and key (t5, arXiv 1910.10683).
 
-    One table for all layers: half of its rows for the query and keys before it, half
-    for keys after it; half of each for single distances, the other half for spans that
-    grow with the distance.
+    One table serves all layers. Half of its rows are for the query's own position and
+    keys before it, half for keys after it. Half of each are for single distances, the
+    other half for spans that grow with the distance.
 
     Attributes:
       buckets: rows of the table.
-      max_distance: tokens, from which all distances share a row.
+      max_distance: tokens; distances of this many or more share a row.
     """
 
     buckets: int
@@ -68,8 +68,8 @@ class AlibiSpec:
     Attributes:
       slopes: what each head subtracts per token of distance.
       scale: factor on that (falcon scales it with the scores).
-      coarse: slopes and key positions are multiplied in bfloat16, whatever the model
-        runs in (falcon).
+      coarse: slopes and key positions are multiplied in bfloat16, whatever dtype the
+        model runs in (falcon).
     """
 
     slopes: tuple[float, ...]
@@ -83,7 +83,7 @@ class ExpertSpec:
 
     Attributes:
       count: experts of a layer, E; each is as wide as `ModelSpec.ffn_width`.
-      per_token: how many a token goes through, k.
+      per_token: how many of them a token goes through, k.
       normalised: the weights of a token's experts sum to 1.
       router_bias: the router has a bias.
       shared_width: features of an expert that every token goes through; 0 for none.
@@ -100,7 +100,7 @@ class ExpertSpec:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """One transformer, decoder or encoder. Widths and counts are numbers of features.
+    """One transformer, decoder or encoder. Widths are numbers of features.
 
     Attributes:
       family: Hugging Face `model_type`.
@@ -108,35 +108,35 @@ class ModelSpec:
         the sizes V, D, L, H, K, D_head and F.
       max_tokens: context length in tokens.
       causal: decoder (True) or encoder.
-      norm: "rms" or "layer"; `norm_epsilon`; `norm_bias` where layer norms have one;
+      norm: "rms" or "layer"; `norm_epsilon`; `norm_bias`: whether norms have a bias;
         `norm_unit_offset`: the scale is 1 + weight (gemma); `norm_scale`: whether
         norms have a scale at all (olmo's have none).
       block: the place of the norms. "pre": h + f(norm(h)). "post": h + norm(f(h))
         (olmo2). "sandwich": h + norm(f(norm(h))) (gemma 2, 3). "post_residual":
         norm(h + f(h)) (bert, early opt).
       first_norm: whether the first block has a norm before its attention; False in
-        modernbert, which has that of the embeddings instead.
+        modernbert, which normalises the embeddings instead.
       parallel: attention and feed-forward read the same h (gpt_neox); `shared_norm`:
         after one norm instead of separate ones (phi, cohere).
       residual_scale: factor on what each branch adds to the stream (granite).
       activation: "silu", "gelu" (exact), "gelu_tanh", "relu", "relu2" (its square) or
         "xielu" (apertus; each layer has learned parameters of it).
       gated: down(activation(gate(h)) * up(h)) instead of down(activation(up(h))).
-      rope, local_rope: rotary embedding of full and of sliding-window layers; None of
-        both means learned positions, or `alibi`.
+      rope, local_rope: rotary embedding of full and of sliding-window layers. Models
+        with neither have learned positions, sinusoids, `alibi` or `relative_bias`.
       alibi: a bias by distance instead (bloom, mpt, some falcons), or None.
       rope_layers: for each layer, whether it rotates at all (smollm3, cohere2); None
         when all do.
       num_positions, position_offset: rows of the learned table and the row of the
         first token.
       sinusoids: positions are given by sines and cosines instead (xglm).
-      uncounted_token: the id that takes no position wherever it stands (roberta's
-        padding), but the row before the first token's; None for none.
+      uncounted_token: an id that advances no position wherever it occurs (roberta's
+        padding), and takes the row before the first token's; None for none.
       token_types: rows of the token type table (bert).
       task_types: rows of a task type table, whose first is used for every text (ernie).
-      embed_width: width of the embedding where it differs from D.
+      embed_width: width of the embedding if it differs from D.
       embed_projected: what is projected from it to D: "tokens" alone (small opt), or
-        the "sum" with positions and types, behind its norm and with a bias (electra).
+        the "sum" with positions and types, after its norm and with a bias (electra).
       embed_norm: a norm after the embeddings (bert).
       embed_scale: factor on the embeddings (gemma).
       windows: for each layer, how many tokens back (itself included) it sees, and in an
@@ -153,8 +153,8 @@ class ModelSpec:
       experts: a mixture of experts instead of one feed-forward layer, or None.
       clamped_gate: (limit, slope) of a gated layer whose activation is g sigmoid(slope
         g), times 1 + up, g and up clipped at the limit (gpt_oss); None for none.
-      sinks: each head has an extra score that takes part in the softmax and reads
-        nothing (gpt_oss).
+      sinks: each head has an extra score that takes part in the softmax but has no
+        value (gpt_oss).
       qkv_bias, out_bias, ffn_bias: which projections have a bias.
       final_norm: whether the residual stream ends in a norm.
       head: "linear", "mlm" (bert's transform, norm and bias) or None.

@@ -1,4 +1,4 @@
-"""Blocks one after another: a loop over layers from any one to any other.
+"""Runs blocks one after another, from any layer to any later one.
 
 If a model's layers are stacked, [L, ...], the loop is a scan; if its cache holds
 separate tables for the layers, it is unrolled.
@@ -61,7 +61,7 @@ def run_layers(
     collect: Sequence[int] = (),
     cache: KeyValueCache | None = None,
 ) -> LayersOutput:
-    """Blocks start+1..stop over a residual stream.
+    """Run blocks start+1..stop on a residual stream.
 
     Args:
       params, spec: the model; its layers unstacked if the cache is.
@@ -127,7 +127,7 @@ class _Carry(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    """What belongs to one layer; or to all, stacked.
+    """The inputs of one layer's step, or of all layers', stacked.
 
     `slot` is where its output goes among the collected states: unwanted layers write to
     the last slot, which is dropped, so that one loop body serves any choice.
@@ -220,7 +220,7 @@ def _relative(table: Array, bias: RelativeBias, reach: Reach) -> Array:
 def sight_of(
     params: Mapping, spec: ModelSpec, stream: Stream, cache: KeyValueCache | None
 ) -> Sight:
-    """What the tokens of a stream see, among themselves or in a cache with them."""
+    """What a stream's tokens see, among themselves or in a cache that includes them."""
     keys = stream if cache is None else cache
     positions = stream.positions
     reach = Reach(positions, keys.positions, keys.mask, spec.causal)

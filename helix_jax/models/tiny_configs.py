@@ -45,7 +45,7 @@ MORE: dict[str, dict[str, Any]] = {
     "xmod": {"default_language": "en_XX"},
     "zamba2": {"layers_block_type": ["mamba", "hybrid"]},
 }
-# For types whose sizes must fit each other in special ways.
+# For types whose sizes depend on each other in special ways.
 SHALLOW = {
     name: size
     for name, size in TINY.items()

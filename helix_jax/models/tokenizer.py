@@ -7,8 +7,8 @@ The files decide, not what a class would do with them:
     vocab.json and merges.txt,    by the declared class of transformers, which alone
       vocab.txt                   says how text is split
 
-and with each the files beside it (`tokenizer_files`, `tokenizer_settings`). No code of
-a model is ever run (trust_remote_code is False), without any prompt.
+each with the files beside it (`tokenizer_files`, `tokenizer_settings`). A model's code
+is never run (trust_remote_code is False), and there is no prompt that would allow it.
 """
 
 from functools import partial
@@ -50,8 +50,9 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
 
     Returns:
       transformers.PreTrainedTokenizerFast, which neither pads nor truncates by itself.
-      If no file names a padding token it is the end of text, else the unknown token, if
-      it exists: models here mask by length, so no result depends on it.
+      If no file names a padding token, the end-of-text token is used, or else the
+      unknown token, if it exists: models here mask by length, so no result depends on
+      it.
 
     Raises:
       CheckpointError: no tokenizer files, malformed or contradictory ones, or none that
@@ -62,14 +63,14 @@ def load_tokenizer(name_or_path: str, *, revision: str | None = None) -> Any:
 
 
 class _Found(NamedTuple):
-    """A tokenizer, and the files with the special tokens that it names itself."""
+    """A tokenizer, and its files, completed by the special tokens that it names."""
 
     core: Tokenizer
     files: TokenizerFiles
 
 
 class _Ours(NamedTuple):
-    """A tokenizer without other owners, which transformers uses without copying it."""
+    """A tokenizer with no other users, which transformers may use without a copy."""
 
     core: Tokenizer
 
@@ -131,7 +132,7 @@ def _from_json(path: Path, files: TokenizerFiles) -> _Found:
     except Exception as error:  # the library raises no narrower type
         raise CheckpointError(
             f"{path} is no tokenizer of the tokenizers library ({first_line(error)}); "
-            "take the file from the model's page again."
+            "download the file from the model's page again."
         ) from error
     return _Found(core, files)
 
@@ -146,7 +147,7 @@ def _from_sentencepiece(path: Path, files: TokenizerFiles) -> _Found:
     if declared is not None and declared.removesuffix("Fast") not in _PLAIN_PIECES:
         raise CheckpointError(
             f"{files.folder} has a sentencepiece model and declares the class "
-            f"{declared}, whose ids are not known to be those of the file alone; "
+            f"{declared}, whose ids may differ from those of the file alone; "
             "convert it to a tokenizer.json with transformers: "
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
         )
@@ -171,9 +172,9 @@ def _from_sentencepiece(path: Path, files: TokenizerFiles) -> _Found:
 
 
 def _with_special(files: TokenizerFiles, own: dict[str, Any]) -> TokenizerFiles:
-    """The files, with the special tokens that the vocabulary names where they do not.
+    """The files, completed by the special tokens that the vocabulary names.
 
-    A token that they give as null stays absent.
+    A token that the files give as null stays absent.
     """
     named = {
         name: AddedToken(str(token), special=True, normalized=False)

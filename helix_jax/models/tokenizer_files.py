@@ -1,13 +1,13 @@
-"""What the files next to a vocabulary say about a tokenizer.
+"""Reads what the files beside a vocabulary say about a tokenizer.
 
     tokenizer_config.json     settings, special tokens, added tokens with their ids
     special_tokens_map.json   special tokens
     added_tokens.json         added tokens with their ids
     chat_template.jinja       the chat template; additional_chat_templates/NAME.jinja
 
-Special tokens that both of the first two name: those of special_tokens_map.json, unless
-tokenizer_config.json lists added tokens, as transformers reads them. Chat templates in
-files of their own stand before those of tokenizer_config.json.
+If both of the first two files name a special token, special_tokens_map.json takes
+precedence unless tokenizer_config.json lists added tokens, as in transformers. Chat
+templates in files of their own take precedence over those of tokenizer_config.json.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Declared(NamedTuple):
     """An added token that a file declares.
 
     Attributes:
-      file: which.
+      file: the name of the file.
       index: its id.
       content: its spelling.
       flags: those of FLAGS that the file gives.
@@ -56,12 +56,12 @@ class Declared(NamedTuple):
 
 
 class TokenizerFiles(NamedTuple):
-    """What the files of a folder say, its vocabulary aside.
+    """What the files of a folder say, apart from its vocabulary.
 
     Attributes:
       folder: where they are.
       settings: tokenizer_config.json as it is.
-      special: bos_token, eos_token, ... that are named.
+      special: those of bos_token, eos_token, ... that are named.
       extra: further special tokens.
       added: added tokens with their ids.
       chat_template: a template, several by name, or None.
@@ -76,7 +76,7 @@ class TokenizerFiles(NamedTuple):
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Read and check them; each may be missing.
+    """Read and check the files beside a vocabulary; each may be missing.
 
     Args:
       folder: of the model.
@@ -113,10 +113,10 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object of a file; empty if there is no file.
+    """The JSON object in a file; empty if there is no file.
 
     Raises:
-      CheckpointError: unreadable, malformed or no object.
+      CheckpointError: unreadable, malformed or not an object.
     """
     if not path.exists():
         return {}
@@ -149,7 +149,7 @@ def declared_class(files: TokenizerFiles) -> str | None:
 
 
 def _refuse_unknown(settings: dict[str, Any], path: Path) -> None:
-    """Refuse settings of a wrong type, code, and what would change ids unseen."""
+    """Refuse settings of a wrong type, custom code, and silent changes of ids."""
     for name in _SWITCHES:
         value = settings.get(name)
         if value is not None and not isinstance(value, bool):
@@ -170,7 +170,7 @@ def _refuse_unknown(settings: dict[str, Any], path: Path) -> None:
         raise CheckpointError(
             f"{path}: the tokenizer is code of the model's authors ({code[-1]}, in "
             "auto_map), which helix_jax never runs (trust_remote_code is False). Read "
-            "that code; where tokenizer.json alone gives the same ids, remove auto_map."
+            "that code; if tokenizer.json alone gives the same ids, remove auto_map."
         )
     refused = [
         n for n in ("split_special_tokens", "fix_mistral_regex") if settings.get(n)
@@ -182,7 +182,7 @@ def _refuse_unknown(settings: dict[str, Any], path: Path) -> None:
     if refused:
         raise CheckpointError(
             f"{path}: {refused[0]}={settings[refused[0]]!r} changes the tokens and is "
-            "not honoured; write a tokenizer.json that has the change in it, and "
+            "not honoured; write a tokenizer.json that includes the change, and "
             f"remove {refused[0]}."
         )
 
@@ -257,7 +257,7 @@ def _extra(
 
 
 def _chat_template(given: Any, folder: Path) -> str | dict[str, str] | None:
-    """The templates of tokenizer_config.json, and those of files instead of them."""
+    """The templates of tokenizer_config.json, replaced by those that files give."""
     where = f"{folder / CONFIG}, chat_template"
     if given is None or isinstance(given, str):
         found = {} if given is None else {"default": given}

@@ -1,4 +1,4 @@
-"""Where a model's tokenizer is, and what the small files next to it say."""
+"""Where a model's tokenizer is, and what the small files beside it say."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,17 +9,17 @@ from helix_jax.models.hub import model_folder
 from helix_jax.models.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from helix_jax.models.vocabulary_files import VOCABULARIES
 
-# What a folder with a tokenizer of its own has at least one of.
+# A folder with a tokenizer of its own has at least one of these.
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 
 
 class TokenizerPlace(NamedTuple):
-    """A tokenizer that was found and is not read yet.
+    """A tokenizer that has been found but not read yet.
 
     Attributes:
       path: the folder, or the file that was named.
       vocabulary: the file that defines it.
-      files: what the files next to it say.
+      files: what the files beside it say.
     """
 
     path: Path
@@ -41,13 +41,13 @@ def find_tokenizer(name_or_path: str, *, revision: str | None = None) -> Tokeniz
         return TokenizerPlace(path, path, read_tokenizer_files(path.parent))
     folder = model_folder(name_or_path, revision=revision, weights=False)
     if has_adapter(folder) and not any(map(list, map(folder.glob, _TOKENIZERS))):
-        base, revision = read_base(folder)  # an adapter alone reads as its base does
+        base, revision = read_base(folder)  # an adapter alone uses its base's tokenizer
         folder = model_folder(base, revision=revision, weights=False)
     return TokenizerPlace(folder, _vocabulary(folder), read_tokenizer_files(folder))
 
 
 def _vocabulary(folder: Path) -> Path:
-    """The first kind of file that is there."""
+    """The file that defines a folder's tokenizer: of the first kind that is there."""
     for name in ("tokenizer.json", *VOCABULARIES, "tokenizer.model"):
         if (folder / name).exists():
             return folder / name

@@ -1,13 +1,13 @@
-"""A tokenizer changed as the files next to its vocabulary say, or refused by name.
+"""Applies the settings beside a vocabulary to its tokenizer, or refuses them by name.
 
 The vocabulary's own file decides: of the others, only explicit settings are applied,
 and those that contradict it are refused.
 
-    add_bos_token, add_eos_token       true: texts begin (end) so; false: they do not
-    special and added tokens           are found in texts, with the ids declared
+    add_bos_token, add_eos_token       true: texts begin (end) with it; false: never
+    special and added tokens           are found in texts, with the declared ids
     do_lower_case, strip_accents,      must be what the vocabulary's file does
       tokenize_chinese_chars, add_prefix_space
-    padding and truncation             are left to those who encode
+    padding and truncation             are left to the caller
 """
 
 import json
@@ -20,7 +20,7 @@ from helix_jax.errors import CheckpointError
 from helix_jax.models.tokenizer_files import CONFIG, Declared, TokenizerFiles
 
 _TEXT = 2**32 - 1  # an id that no vocabulary has
-# Settings beside a text, and what a normalizer that honours them makes of it.
+# Setting -> a text, and what a normalizer that honours the setting makes of it.
 _NORMALISED = {
     "do_lower_case": ("A", "a"),
     "strip_accents": ("\u00e9", "e"),
@@ -29,20 +29,20 @@ _NORMALISED = {
 
 
 def apply_settings(core: Tokenizer, files: TokenizerFiles) -> None:
-    """Change a tokenizer as the files say.
+    """Apply the settings of the files to a tokenizer.
 
     Args:
       core: from the vocabulary's own file; changed in place.
       files: from `read_tokenizer_files`.
 
     Raises:
-      CheckpointError: the files contradict each other, or ids would be drawn by chance.
+      CheckpointError: the files contradict each other, or ids would be random.
     """
     core.no_padding()
     core.no_truncation()
     if getattr(core.model, "dropout", None):
         raise CheckpointError(
-            f"{files.folder}: the tokenizer draws its merges by chance (dropout "
+            f"{files.folder}: the tokenizer merges at random (dropout "
             f"{core.model.dropout:g}); set dropout to null in its model."
         )
     _check_normalizer(core, files)
@@ -71,7 +71,7 @@ def _check_prefix_space(core: Tokenizer, files: TokenizerFiles) -> None:
     asked = files.settings.get("add_prefix_space")
     steps = [*_steps(core.normalizer), *_steps(core.pre_tokenizer)]
     spaced = [step for step in steps if step["type"] in ("Prepend", "Metaspace")]
-    # The normalizer of this name puts no space anywhere.
+    # Of ByteLevel pre-tokenizers; the normalizer of that name adds no space.
     levels = [step for step in steps if "add_prefix_space" in step]
     done = any(step.get("prepend_scheme") != "never" for step in spaced) or any(
         step["add_prefix_space"] for step in levels
@@ -83,8 +83,8 @@ def _check_prefix_space(core: Tokenizer, files: TokenizerFiles) -> None:
 def _contradiction(files: TokenizerFiles, name: str, asked: bool) -> CheckpointError:
     said, done = (str(one).lower() for one in (asked, not asked))
     return CheckpointError(
-        f"{files.folder}: {CONFIG} says {name} is {said}, the tokenizer's own file "
-        f"(tokenizer.json) does as if it were {done}. The ids differ; find out which "
+        f"{files.folder}: {CONFIG} says {name} is {said}, but the tokenizer's own file "
+        f"(tokenizer.json) acts as if it were {done}. The ids differ; find out which "
         "the model was trained with, and change the other."
     )
 
@@ -96,8 +96,8 @@ def _add_declared(core: Tokenizer, token: Declared, files: TokenizerFiles) -> No
     if own not in (None, token.index) or holder not in (None, token.content):
         found = f"has id {own}" if own is not None else f"is {holder!r} at that id"
         raise CheckpointError(
-            f"{where} has id {token.index}, and the vocabulary {found}; they do not "
-            "belong together. Take both files from one version of the model."
+            f"{where} has id {token.index}, but in the vocabulary it {found}; they do "
+            "not belong together. Take both files from one version of the model."
         )
     there = core.get_added_tokens_decoder().get(token.index)
     if there is not None:
@@ -106,7 +106,7 @@ def _add_declared(core: Tokenizer, token: Declared, files: TokenizerFiles) -> No
             free = name == "special" or (name == "normalized" and not core.normalizer)
             if not free and getattr(there, name) != value:
                 raise CheckpointError(
-                    f"{where} has {name} {str(value).lower()}, and the tokenizer's own "
+                    f"{where} has {name} {str(value).lower()}, but the tokenizer's own "
                     f"file {str(not value).lower()}. The ids differ; change one."
                 )
     names = {one.content for one in (*files.special.values(), *files.extra)}
@@ -124,7 +124,7 @@ def _add_declared(core: Tokenizer, token: Declared, files: TokenizerFiles) -> No
 
 
 def _frame_texts(core: Tokenizer, files: TokenizerFiles) -> None:
-    """Let texts begin with BOS and end with EOS where the settings say whether."""
+    """Make texts begin with BOS and end with EOS, or not, as the settings say."""
     steps = list(_steps(core.post_processor))
     _check_templates(core, files)
     adding = [step for step in steps if step["type"] != "ByteLevel"]
@@ -154,13 +154,13 @@ def _frame_texts(core: Tokenizer, files: TokenizerFiles) -> None:
         if not able or asked != (token.content in _around(core, behind)):
             raise CheckpointError(
                 f"{files.folder / CONFIG}: add_{role}_token is {str(asked).lower()}, "
-                f"and the tokenizer's own file puts {', '.join(around) or 'nothing'} "
-                f"{'behind' if behind else 'before'} texts. Make them agree."
+                f"but the tokenizer's own file puts {', '.join(around) or 'nothing'} "
+                f"{'after' if behind else 'before'} texts. Make them agree."
             )
 
 
 def _check_templates(core: Tokenizer, files: TokenizerFiles) -> None:
-    """Refuse post-processors that lose a text, or repeat it."""
+    """Refuse post-processors that drop or repeat a text."""
     texts = [
         [part["Sequence"]["id"] for part in step["single"] if "Sequence" in part]
         for step in _steps(core.post_processor)
@@ -169,19 +169,19 @@ def _check_templates(core: Tokenizer, files: TokenizerFiles) -> None:
     if any(one != ["A"] for one in texts) or _framed(core).count(_TEXT) != 1:
         raise CheckpointError(
             f"{files.folder}: the templates of the tokenizer's post-processor hold the "
-            f"sequences {texts} of a text, expected it once, as sequence A; take "
+            f"sequences {texts}; expected a text once, as sequence A. Download "
             "tokenizer.json from the model's page again."
         )
 
 
 def _framed(core: Tokenizer) -> list[int]:
-    """Ids of a text of one token, _TEXT, with what is put around it."""
+    """Ids of a text of one token, _TEXT, including those that are put around it."""
     text = Tokenizer(models.WordLevel({"a": _TEXT}, "a")).encode("a")
     return core.post_process(text).ids
 
 
 def _around(core: Tokenizer, behind: bool) -> list[str]:
-    """Names of the tokens that are put before a text, or after it."""
+    """The tokens that are put before a text or, with `behind`, after it."""
     ids = _framed(core)
     place = ids.index(_TEXT)
     return [
@@ -203,7 +203,7 @@ def _blank_template() -> dict[str, Any]:
 def _set_frame(
     step: dict[str, Any], name: str, core: Tokenizer, *, asked: bool, behind: bool
 ) -> None:
-    """Put a token before (behind) the text of a template, or take it away."""
+    """Put a token before (`behind`: after) the text of a template, or remove it."""
     single = step["single"]
     place = next(i for i, part in enumerate(single) if "Sequence" in part)
     front, text, back = single[:place], single[place : place + 1], single[place + 1 :]
@@ -241,12 +241,12 @@ def make_post_processor(record: dict[str, Any]) -> Any:
 
 
 def _record(part: Any) -> dict[str, Any]:
-    """A normalizer, pre-tokenizer or post-processor as JSON has it."""
+    """A normalizer, pre-tokenizer or post-processor as a JSON record."""
     return {"type": None} if part is None else json.loads(part.__getstate__())
 
 
 def _steps(part: Any) -> Iterator[dict[str, Any]]:
-    """Its steps, sequences unfolded."""
+    """The steps of such a part, with sequences flattened."""
     waiting = [_record(part)]
     while waiting:
         step = waiting.pop(0)

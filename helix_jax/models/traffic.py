@@ -1,7 +1,7 @@
 """What a forward pass sends between devices, from the architecture alone.
 
-With N tokens on each device, s bytes a number, and of the kernels of a layer the bytes
-K that a device has once they are whole along `fsdp`, it is given
+With N tokens on each device, s bytes per number, and K bytes of a layer's kernels on a
+device once they are whole along `fsdp`, a device receives
 
 | axis | in each layer | once, of the embedding |
 |---|---|---|
@@ -10,11 +10,12 @@ K that a device has once they are whole along `fsdp`, it is given
 | expert, n devices | all-gather: s n N D; reduce-scatter: 4 N D | |
 | tensor | all-reduce: 2 s N D | all-reduce: s N D, where it cuts the vocabulary |
 
-In place of one of its two sums over `tensor` a mixture of experts has one of s R D for
-each block of R tokens that an expert of the device takes (`experts.block_sizes`), and
-one of s N D for a shared expert. The program holds as many blocks as there could be; of
-n devices of `expert` each runs an n-th of them where experts are chosen evenly. A norm
-of all heads at once, of queries and of keys, has one of 4 N.
+Instead of one of the two all-reduces over `tensor`, a mixture of experts has one of
+s R D for each block of R tokens that an expert of the device takes
+(`experts.block_sizes`), and one of s N D for a shared expert. The program contains the
+most blocks that there can be; each of n devices of `expert` runs an n-th of them if
+experts are chosen evenly. Norms over all heads at once have an all-reduce of 4 N each,
+for queries and for keys.
 
 `collectives.collective_bytes` counts the same in a compiled program.
 """
@@ -31,8 +32,8 @@ from helix_jax.models.quantised import parameter_bytes
 from helix_jax.models.sharding import partition
 from helix_jax.models.spec import ModelSpec
 
-# Of S bytes of result each of n devices of a ring sends PASSES S (n - 1) / n; of those
-# of a reduce-scatter, an n-th of what is reduced, n times as much.
+# For a result of S bytes, each of n devices of a ring sends PASSES S (n - 1) / n. The
+# result of a reduce-scatter is an n-th of what is reduced, so its PASSES are n.
 PASSES = {"all-reduce": 2, "all-gather": 1, "all-to-all": 1}
 
 
@@ -43,9 +44,9 @@ class Sent(NamedTuple):
       axis: of the mesh.
       kind: as in `collectives.KINDS`.
       size: bytes of its result on a device.
-      times: how often the program has it.
-      ahead: whether it needs nothing of the layer before, so that it can run meanwhile.
-      share: of those times, how many run; the others are of tokens for other devices.
+      times: how often the program contains it.
+      ahead: whether it is independent of the layer before, and can overlap with it.
+      share: the share of `times` that runs; the rest is for other devices' tokens.
     """
 
     axis: str
@@ -59,12 +60,12 @@ class Sent(NamedTuple):
 def forward_traffic(
     spec: ModelSpec, sizes: Mapping[str, int], *, tokens: int, dtype: str
 ) -> list[Sent]:
-    """The collectives of the states of a batch, without a head.
+    """The collectives that compute the states of a batch, without a head.
 
     Args:
       spec: the architecture.
       sizes: of the mesh's axes; those left out are 1.
-      tokens: of a device's rows.
+      tokens: number of tokens in a device's rows.
       dtype: of the weights, float32, bfloat16, float16 or int8.
     """
     itemsize = np.dtype(LOADED_DTYPES[dtype]).itemsize
@@ -98,7 +99,7 @@ def forward_traffic(
 def layer_bytes(
     spec: ModelSpec, sizes: Mapping[str, int], dtype: str, *, below: str = ""
 ) -> float:
-    """Bytes of a layer's kernels below a path, on a device, whole along `fsdp`."""
+    """Bytes on a device of a layer's kernels below a path, whole along `fsdp`."""
     sizes = {**sizes, "fsdp": 1}
     own = {}
     for path, shape in parameter_shapes(spec).items():
@@ -112,9 +113,9 @@ def layer_bytes(
 
 
 def block_bytes(spec: ModelSpec, sizes: Mapping[str, int], dtype: str) -> float:
-    """Bytes of experts that a layer reads for a token of a large batch; 0 without any.
+    """Bytes of experts that a layer reads per token of a large batch; 0 without any.
 
-    Each of its experts is read once for a block of MOST_ROWS tokens.
+    Each of a token's experts is read once for a block of MOST_ROWS tokens.
     """
     if spec.experts is None:
         return 0.0
@@ -132,6 +133,6 @@ def sent_bytes(traffic: list[Sent]) -> dict[str, float]:
 
 
 def ring_bytes(one: Sent, devices: int) -> float:
-    """What each of so many devices sends for one run of a collective."""
+    """Bytes that each of a number of devices sends for one run of a collective."""
     passes = devices if one.kind == "reduce-scatter" else PASSES[one.kind]
     return passes * one.size * (devices - 1) / devices

@@ -35,14 +35,14 @@ class ModelOutput(NamedTuple):
 
     @property
     def extended(self) -> KeyValueCache:
-        """`cache`, where the pass was given one.
+        """`cache`, if the pass was given one.
 
         Raises:
           ValueError: it was not.
         """
         if self.cache is None:
             raise ValueError(
-                "ModelOutput: this pass has kept no cache; give apply_model one, from "
+                "ModelOutput: this pass kept no cache; give apply_model one, from "
                 "empty_cache."
             )
         return self.cache
@@ -73,7 +73,7 @@ def apply_model(
       final_norm: apply the model's final norm to every returned layer (True), or
         return the raw residual stream (False). Logits always use the norm. Static.
       logits: also return logits. Static.
-      cache: decode on from here; tokens are appended to it.
+      cache: the tokens before these, which are appended to it; None for none.
       token_types: [B, T] int for models that have them; None means all zero.
 
     Returns:
@@ -100,7 +100,7 @@ def apply_model(
     if cache is not None and spec.num_positions:
         check_ids("positions", positions, spec.max_tokens, mask)
     h = embed(params, spec, tokens, positions, token_types)
-    # Padding may hold any number, and a NaN there would spread.
+    # Padding may hold any id, and a NaN there would spread.
     h = constrain(jnp.where(mask[..., None], h, 0), "batch", None, None)
     if cache is not None:
         cache = reserve(cache, mask, positions)
@@ -116,7 +116,7 @@ def apply_model(
 
 
 class Layered(Protocol):
-    """What has layers: the spec of a model of ours, or of one that torch runs."""
+    """Anything with layers: the spec of a native model, or of one that torch runs."""
 
     @property
     def num_layers(self) -> int:
@@ -135,5 +135,5 @@ def resolve_layers(spec: Layered, layers: Sequence[int]) -> tuple[int, ...]:
 
 
 def chosen_layers(spec: Layered, layers: Sequence[int]) -> tuple[int, ...]:
-    """As `resolve_layers`; an empty list means all layers 0..L."""
+    """Like `resolve_layers`; an empty list means all layers 0..L."""
     return resolve_layers(spec, layers or range(spec.num_layers + 1))

@@ -69,7 +69,7 @@ def rows(table: Array, numbers: Array) -> Array:
     """Rows of a table, [N, D] and [B, T] int -> [B, T, D]; NaN where it has none."""
     # A negative number would count from the end.
     numbers = jnp.where(numbers < 0, table.shape[0], numbers)
-    # On a mesh, as the table is cut; the stream's own cut is one exchange away.
+    # On a mesh, cut as the table is; one exchange then gives the stream's own cut.
     numbers = constrain(numbers, "looked_up", None)
     found = jnp.asarray(table).at[numbers].get(mode="fill", fill_value=jnp.nan)
     return constrain(found, "looked_up", None, "embed")

@@ -1,7 +1,7 @@
-"""Folders with a vocabulary alone: vocab.json and merges.txt, or vocab.txt.
+"""Folders with only a vocabulary: vocab.json and merges.txt, or vocab.txt.
 
-These files do not say how text is split before they are looked up; the declared class
-of transformers does, and it is used if it says how.
+These files do not say how text is split before the look-up. The declared class of
+transformers is used if it says how.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ def read_vocabulary(folder: Path, declared: str | None) -> Any:
     _check_vocabulary_files(folder)
     try:
         made = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # the tokenizers library raises nothing more special
+    except Exception as error:  # the tokenizers library raises no narrower type
         raise CheckpointError(
             f"{folder} has no readable tokenizer ({type(error).__name__}: "
             f"{first_line(error)}); take tokenizer.json from the model's page."
@@ -48,7 +48,7 @@ def read_vocabulary(folder: Path, declared: str | None) -> Any:
     if type(made) is PreTrainedTokenizerFast:
         raise CheckpointError(
             f"{folder} has a vocabulary without tokenizer.json, and its class "
-            f"({declared}) does not say how text is split before it; "
+            f"({declared}) does not say how text is split before the look-up; "
             "name the class as tokenizer_class in tokenizer_config.json, or take "
             "tokenizer.json from the model's page."
         )
@@ -77,5 +77,5 @@ def _check_vocabulary_files(folder: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, as one line."""
+    """The first line of an error's message, without a final period."""
     return (str(error).strip().splitlines() or [""])[0].rstrip(".")

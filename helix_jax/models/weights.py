@@ -28,7 +28,7 @@ class StoredTensor(NamedTuple):
 
     Attributes:
       name: as in the file.
-      kind: its dtype; "float32", "bfloat16", or the file's own word for others.
+      kind: its dtype; "float32", "bfloat16", or the file's own name for others.
       shape: its shape.
       read: () -> the array, read-only; the bytes of kinds that are not in FLOATS.
       release: gives back the pages of the file that have been read, which count as
@@ -61,7 +61,7 @@ def index_shards(index: Path) -> list[str]:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder has a weight file, or an index of shards, that is read."""
+    """Whether a folder has a weight file, or an index of shards, of a known layout."""
     return any(
         (folder / f"{stem}{suffix}{index}").is_file()
         for stem, suffix in LAYOUTS
@@ -96,10 +96,10 @@ def stored_tensors(
 ) -> Iterator[StoredTensor]:
     """Every tensor of the files; what is read is a view of the mapped file.
 
-    Read each before asking for the next: then it is released.
+    Read each tensor before asking for the next, which releases it.
 
     Args:
-      files: as of `weight_files`.
+      files: as from `weight_files`.
       digests: receives the SHA-256 of each file, for `digest_of`; a safetensors file
         is hashed tensor by tensor while its bytes are at hand.
 
@@ -121,7 +121,7 @@ def digest(files: Sequence[Path]) -> str:
 
 
 def digest_of(digests: Iterable[bytes]) -> str:
-    """`digest`, where the files' SHA-256 are known."""
+    """`digest`, given the SHA-256 of each file."""
     return hashlib.sha256(b"".join(map(bytes, digests))).hexdigest()[:16]
 
 
@@ -174,7 +174,7 @@ def _release(mapped: mmap.mmap, start: int, stop: int) -> None:
 
 
 def _stored_torch(file: Path) -> Iterator[StoredTensor]:
-    """Tensors of a pytorch_model.bin; nothing that it pickles is executed."""
+    """Tensors of a pytorch_model.bin; no pickled code is executed."""
     try:
         import torch
     except ImportError as error:

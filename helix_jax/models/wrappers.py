@@ -1,5 +1,4 @@
-"""Multimodal models that hold a text model: which ones, under what names, and what is
-left out.
+"""Multimodal models that hold a text model: their types, tensor names and other parts.
 
 Only the text model is loaded; on text alone the wrapper computes the same.
 """
@@ -16,7 +15,7 @@ WRAPPERS = frozenset(
     """.split()
 )
 # Text models that differ from a family only in rotary angles along three axes (time,
-# height, width), of which text alone has one position.
+# height, width), on which text alone has the same position.
 THREE_AXES = {
     "qwen2_5_vl_text": "qwen2",
     "qwen2_vl_text": "qwen2",
@@ -28,12 +27,12 @@ PLAIN_LOGITS = {
     "logit_scale": 1.0,
     "logits_scaling": 1.0,
 }
-# What checkpoints of all generations call the text model and its head -> its own names.
+# Names of the text model and its head in checkpoints of all ages -> their own names.
 RENAMED = (
     (r"^language_model\.lm_head\.", "lm_head."),
     (r"^(model\.)?(language_model|text_model)\.(model\.)?", "model."),
 )
-# Their other tensors, which are never read.
+# Other tensors of wrappers, which are never read.
 OTHER_PARTS = (
     r"(model\.)?(vision_tower|vision_model|visual|multi_modal_projector|connector)\..*",
     r"(model\.)?image_newline",
@@ -44,8 +43,9 @@ def take_text(outer: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The text config of a wrapper, as its family reads it.
 
     Args:
-      outer: the full config of the wrapper; all that it says of other parts is taken.
-      raw: what the file says, to know old files, which put text attributes outside.
+      outer: the full config of the wrapper; what is used here counts as read.
+      raw: the config as in the file; old files have no text_config, its attributes
+        stand outside.
     """
     text = dict(outer.take("text_config"))
     text["tie_word_embeddings"] = outer.take("tie_word_embeddings", True)

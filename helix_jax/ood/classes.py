@@ -1,4 +1,4 @@
-"""Means of the states of each class, and the cosine to the nearest of them.
+"""Mean state of each class, and the cosine to the nearest of these means.
 
 score = 1 - max_c cos(x - mean, mu_c - mean), between 0 and 2.
 """
@@ -19,8 +19,8 @@ class ClassMeans(NamedTuple):
 
     Attributes:
       mean: [D] of all rows.
-      directions: [C, D] unit vectors from it to each class's mean; zeros for a class
-        without rows.
+      directions: [C, D] unit vectors from that mean to the mean of each class; zeros
+        for a class without rows.
     """
 
     mean: Array
@@ -30,7 +30,7 @@ class ClassMeans(NamedTuple):
 def class_means(
     who: str, x: Array, labels: Array, *, num_classes: int
 ) -> tuple[Array, Array, Array]:
-    """Guarded rows in the widest dtype, their class means, their mean.
+    """Checked rows in the widest dtype, their class means and their overall mean.
 
     Args:
       who: the caller, for errors.
@@ -104,7 +104,7 @@ def cosine_score(fitted: ClassMeans, x: Array) -> Array:
       ValueError: another width, or NaN.
 
     Reference: Techapanurak, Suganuma, Okatani 2020, arXiv 1905.10628, section 3.1, with
-      class means for weights.
+      class means in place of weights.
     """
     checks.require_matrix("cosine_score", "x", x)
     checks.require_width("cosine_score", "x", x.shape[1], fitted.mean.shape[0])

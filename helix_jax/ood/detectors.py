@@ -1,7 +1,7 @@
-"""All out-of-distribution detectors of one classifier, fitted together, by name.
+"""All out-of-distribution detectors of one classifier, by name, fitted together.
 
-They are fitted on the states that the classifier was trained on and read on any states
-of that space: the target's own, or the source's through a map.
+They are fitted on the states that the classifier was trained on, and score any states
+in that space: the target's own, or the source's mapped to it.
 
 | name                 | needs             | file           |
 |----------------------|-------------------|----------------|
@@ -61,13 +61,13 @@ def fit_detectors(
       probe: Probe of width D with C classes.
       x: [N, D] float, states of the fit split.
       labels: [N] int.
-      k: neighbour of knn; None is 50, or a tenth of the rows if that is fewer.
+      k: which neighbour knn uses; None is 50, or a tenth of the rows if that is fewer.
 
     Returns:
       FittedDetectors.
 
     Raises:
-      ValueError: NaN, another width, one class only, labels out of range.
+      ValueError: NaN, another width, one class only, or labels out of range.
     """
     classes = probe.bias.shape[0]
     k = max(1, min(50, x.shape[0] // 10)) if k is None else k
@@ -101,4 +101,4 @@ DETECTORS: Mapping[str, Callable[[FittedDetectors, Any], Array]] = {
     "vim": lambda fitted, x: vim_score(fitted.vim, x),
     "one_class": lambda fitted, x: one_class_score(fitted.one_class, x),
 }
-"""name -> score of states x [N, D] as [N], higher is further out of distribution."""
+"""name -> score [N] of states x [N, D]; higher is further out of distribution."""

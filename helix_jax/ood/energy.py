@@ -12,7 +12,7 @@ from helix_jax.types import Array
 def energy_score(logits: Array, *, temperature: float = 1.0) -> Array:
     """Energy -T log sum_c exp(logit_c / T); higher is further out of distribution.
 
-    It depends on the logits alone, so whoever decrypts them can compute it.
+    It depends on the logits alone, so anyone who decrypts them can compute it.
 
     Args:
       logits: [..., C] float.

@@ -1,8 +1,8 @@
-"""Intervals of detection metrics: documents resampled, and DeLong's standard error.
+"""Bootstrap intervals of detection metrics over documents, and DeLong's standard error.
 
 Known (in-distribution) and strange (out-of-distribution) rows come from two corpora, so
 each side's documents are resampled separately; a row counts as often as its document
-was drawn. The sort is done once: a resample is a weighted count at each distinct score.
+is drawn. Scores are sorted once: a resample is a weighted count at each distinct score.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def detection_intervals(
     level: float = 0.95,
     key: Array | None = None,
 ) -> dict[str, Interval]:
-    """Every metric of `detection_metrics` with its interval.
+    """Every metric of `detection_metrics` with its bootstrap interval.
 
     Args:
       known: [N] float, scores of in-distribution rows.
@@ -46,15 +46,15 @@ def detection_intervals(
       known_documents: [N] document of each row.
       strange_documents: [M].
       resamples: R.
-      level: share of resamples inside.
+      level: share of resamples inside the interval.
       key: jax.random key; None is jax.random.key(0).
 
     Returns:
       name -> Interval of floats (percentiles).
 
     Raises:
-      ValueError: rows and documents differ, fewer than two documents on a side, a level
-        outside (0, 1), no resamples, or as `detection_metrics`.
+      ValueError: rows and documents differ in number, fewer than two documents on a
+        side, a level outside (0, 1), no resamples, or as `detection_metrics`.
 
     Reference: Efron and Tibshirani 1993, section 13.3; documents as units: Davison and
       Hinkley 1997, section 3.8.

@@ -1,4 +1,4 @@
-"""Scores from logits alone: whoever reads, or decrypts, the logits can compute them.
+"""Scores from logits alone: anyone who reads or decrypts the logits can compute them.
 
 As everywhere in this package, higher is further out of distribution.
 """
@@ -19,7 +19,7 @@ def max_softmax_score(logits: Array) -> Array:
       logits: [..., C] float.
 
     Returns:
-      [...] in [-1, -1/C], float32, or wider where the logits are.
+      [...] in [-1, -1/C], float32, or wider if the logits are.
 
     Reference: Hendrycks and Gimpel 2017, arXiv 1610.02136, section 3.
     """
@@ -38,7 +38,7 @@ def max_logit_score(logits: Array) -> Array:
       logits: [..., C] float.
 
     Returns:
-      [...] float32, or wider where the logits are.
+      [...] float32, or wider if the logits are.
 
     Reference: Hendrycks et al. 2022, arXiv 1911.11132, section 4.
     """
@@ -53,7 +53,7 @@ def entropy_score(logits: Array) -> Array:
       logits: [..., C] float.
 
     Returns:
-      [...] in [0, log C], float32, or wider where the logits are.
+      [...] in [0, log C], float32, or wider if the logits are.
     """
     log_p = jax.nn.log_softmax(_numbers("entropy_score", logits), axis=-1)
     return -jnp.sum(jnp.exp(log_p) * jnp.where(jnp.isfinite(log_p), log_p, 0), axis=-1)

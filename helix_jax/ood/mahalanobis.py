@@ -1,13 +1,13 @@
-"""Mahalanobis distance to the nearest class, and relative to all rows together.
+"""Mahalanobis distance to the nearest class, plain and relative to all rows.
 
-With class means mu_c, the covariance S within classes (one for all), and the mean mu
-and covariance T of all rows together,
+With class means mu_c, one covariance S within classes, and the mean mu and covariance T
+of all rows,
 
     mahalanobis           min_c d_c,  d_c = (x - mu_c)' S^-1 (x - mu_c)
     relative_mahalanobis  min_c d_c - (x - mu)' T^-1 (x - mu)
 
-The second subtracts what is unusual for every class, which is most of d_c in wide
-states.
+The second subtracts what is unusual for every class, which is most of d_c when D is
+large.
 """
 
 from typing import NamedTuple
@@ -29,12 +29,12 @@ FITTED = kinds.record(
 
 
 class Mahalanobis(NamedTuple):
-    """Whitened class means and background.
+    """Whitened class means, and the whitening matrices.
 
     Attributes:
       mean: [D] of all rows.
       within: [D, D] W with W W' = S^-1.
-      total: [D, D] the same of T.
+      total: [D, D] the same for T.
       centres: [C, D] (mu_c - mean) W; infinite for a class without rows.
     """
 
@@ -55,8 +55,8 @@ def fit_mahalanobis(
       x: [N, D] float, states of the fit split.
       labels: [N] int.
       num_classes: C. Classes without rows are left out.
-      penalty: added to both covariances, relative to their mean variance. With no more
-        rows than D + C the covariance within classes is singular, and distances to new
+      penalty: added to both covariances, relative to their mean variance. With D + C
+        rows or fewer, the covariance within classes is singular, and distances to new
         rows grow as 1 / penalty along the missing directions; 0 leaves these out.
 
     Returns:
@@ -97,7 +97,7 @@ def mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
       x: [N, D] float.
 
     Returns:
-      [N] float64 where the backend has it.
+      [N] float64 where the backend supports it.
 
     Raises:
       ValueError: another width, or NaN.
@@ -108,7 +108,10 @@ def mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
 @takes(fitted=FITTED, x=kinds.ARRAY)
 @wide
 def relative_mahalanobis_score(fitted: Mahalanobis, x: Array) -> Array:
-    """Squared distance to the nearest class minus that to all rows; as above."""
+    """Squared distance to the nearest class minus that to the mean of all rows.
+
+    Args, Returns and Raises are those of `mahalanobis_score`.
+    """
     z = _centred("relative_mahalanobis_score", fitted, x)
     return _nearest(fitted, z) - jnp.sum(product(z, fitted.total) ** 2, axis=1)
 

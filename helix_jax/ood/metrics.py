@@ -1,15 +1,15 @@
-"""How well a score separates out-of-distribution rows: exact, also under ties.
+"""How well a score separates out-of-distribution rows; exact, even with ties.
 
 Strange rows are out-of-distribution and should score higher than known rows, which are
-in-distribution. All metrics depend on the numbers of known and strange rows at each
-distinct score, in descending order, from one sort of each side. In numpy: XLA's sort
-takes ten times as long on a CPU.
+in-distribution. All metrics depend only on the numbers of known and strange rows at
+each distinct score, in descending order, from one sort of each side. They use numpy:
+XLA's sort takes ten times as long on a CPU.
 
 | name     | positive class | definition                                             |
 |----------|----------------|--------------------------------------------------------|
 | auroc    | either         | P(strange > known) + P(equal) / 2                      |
 | aupr_out | strange        | average precision, sum of precision times recall gained|
-| aupr_in  | known          | the same of the negated score                          |
+| aupr_in  | known          | the same for the negated score                         |
 | fpr95    | strange        | known rows flagged if 95% of the strange ones are      |
 | fpr95_in | known          | strange rows passed if 95% of the known ones are       |
 
@@ -55,7 +55,7 @@ class DetectionMetrics(NamedTuple):
 def detection_metrics(
     known: Any, strange: Any, *, rate: float = 0.95
 ) -> DetectionMetrics:
-    """All metrics, from the scores of known and of strange rows.
+    """All metrics, from the scores of known and strange rows.
 
     Args:
       known: [N] float, scores of in-distribution rows.
@@ -66,7 +66,7 @@ def detection_metrics(
       DetectionMetrics of numbers.
 
     Raises:
-      ValueError: one side is empty, not a vector, or holds NaN; infinity is a score.
+      ValueError: one side is empty, not a vector, or holds NaN; infinity is allowed.
 
     Reference: Fawcett 2006, "An introduction to ROC analysis", algorithm 1; Davis and
       Goadrich 2006 (why not to interpolate precision linearly).
@@ -77,7 +77,7 @@ def detection_metrics(
 
 
 def count_scores(known: Any, strange: Any) -> Counts:
-    """Known and strange rows at each distinct score, int64, descending.
+    """Count known and strange rows at each distinct score, int64, descending.
 
     Args:
       known: [N] float.
@@ -106,17 +106,17 @@ def count_scores(known: Any, strange: Any) -> Counts:
 def roc_points(known: Any, strange: Any, *, most: int | None = None) -> np.ndarray:
     """Corners of the ROC curve, with strange rows as the positive class.
 
-    The curve has a point for each distinct score, so rows with equal scores make a
-    slanted line; points on a straight line between two others are left out.
+    The curve has a point for each distinct score, so rows with equal scores form a
+    slanted segment; points on a straight line between two others are left out.
 
     Args:
       known: [N] float, scores of in-distribution rows.
       strange: [M] float, scores of out-of-distribution rows.
-      most: corners to keep, evenly along the curve; None: all.
+      most: corners to keep at most, spread evenly along the curve; None keeps all.
 
     Returns:
-      [P, 2] float64, the shares of known and of strange rows that are flagged, from
-      (0, 0) to (1, 1).
+      [P, 2] float64, the shares of known and strange rows that are flagged, from (0, 0)
+      to (1, 1).
 
     Raises:
       ValueError: as `detection_metrics`, or `most` below 2.
@@ -132,7 +132,7 @@ def roc_points(known: Any, strange: Any, *, most: int | None = None) -> np.ndarr
     points = flagged[np.concatenate([[True], turns, [True]])] / flagged[-1]
     if most is None or len(points) <= most:
         return points
-    wanted = np.linspace(0, 2, most)  # a rising curve has the length of both shares
+    wanted = np.linspace(0, 2, most)  # path length: the sum of both shares, up to 2
     places = np.searchsorted(points.sum(axis=1), wanted)
     return points[np.unique(places.clip(max=len(points) - 1))]
 
@@ -143,15 +143,15 @@ def metrics_of_counts(
     """Metrics from the rows at each distinct score.
 
     Args:
-      known: [..., T] counts or weights, of descending scores; not all zero.
+      known: [..., T] counts or weights, in order of descending scores; not all zero.
       strange: [..., T].
-      rate: of the fpr metrics.
+      rate: true positive rate of the two fpr metrics.
 
     Returns:
       DetectionMetrics of [...] arrays.
 
     Raises:
-      TypeError, ValueError: not numbers of one shape, negative, NaN, or all zero.
+      TypeError, ValueError: not numbers of the same shape, negative, NaN, or all zero.
     """
     if not 0 < rate <= 1 + 1e-12:
         raise ValueError(
@@ -184,11 +184,11 @@ def metrics_of_counts(
 def _precision(
     gained: np.ndarray, right: np.ndarray, wrong: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision, and the area under straight lines between its points."""
+    """Average precision, and the area under the linearly interpolated curve."""
     total = right[..., -1]
     flagged = right + wrong
     precision = right / np.where(flagged > 0, flagged, 1)
-    # A resample may lack the first scores: the curve begins at precision one.
+    # A resample may have no rows at the first scores; the curve starts at precision 1.
     precision = np.where(flagged > 0, precision, 1.0)
     average = np.sum(gained * precision, -1) / total
     before = np.concatenate([np.ones_like(precision[..., :1]), precision[..., :-1]], -1)
@@ -198,7 +198,7 @@ def _precision(
 def _rate_at(true_rate: np.ndarray, false_rate: np.ndarray, rate: float) -> np.ndarray:
     """The false rate at the first threshold whose true rate is `rate` or more.
 
-    A computed rate, such as 3 * 0.3, or float32, may be off by rounding.
+    Computed rates, such as 3 * 0.3, and float32 ones may be off by rounding.
     """
     least = float(exact_fraction(rate)) * (1 - 1e-12)
     place = np.argmax(true_rate >= least, axis=-1)
@@ -217,16 +217,16 @@ def _scores(name: str, values: Any) -> np.ndarray:
 
 
 def _require_no_labels(known: Any, strange: Any) -> None:
-    """Refuse labels and scores of the same rows, the form of other libraries."""
+    """Refuse (labels, scores) of the same rows, the arguments of other libraries."""
     first, second = np.asarray(known), np.asarray(strange)
     if first.shape != second.shape or second.dtype.kind != "f":
         return
     truths = first.dtype.kind in "iu" and np.array_equal(np.unique(first), [0, 1])
     if first.dtype.kind == "b" or truths:
         raise ValueError(
-            "detection_metrics: known are zeros and ones, like labels; needs the "
-            "scores of known rows and those of strange rows. Of labels and scores: "
-            "scores[labels == 0], scores[labels == 1]."
+            "detection_metrics: needs the scores of known rows and those of strange "
+            "rows, got zeros and ones, like labels, for known. With labels and scores, "
+            "pass scores[labels == 0], scores[labels == 1]."
         )
 
 

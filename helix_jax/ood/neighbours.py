@@ -1,6 +1,6 @@
 """Distance to the k-th nearest of the rows that a classifier was trained on.
 
-score = |z - z_(k)|, z = x / |x|, z_(k) the k-th nearest row of the bank.
+score = |z - z_(k)| with z = x / |x| and z_(k) the k-th nearest row of the bank.
 """
 
 import functools
@@ -19,7 +19,7 @@ class NeighbourBank(NamedTuple):
     """In-distribution rows.
 
     Attributes:
-      rows: [N, D] float32 of length one.
+      rows: [N, D] float32 unit vectors.
       k: which neighbour.
     """
 
@@ -28,7 +28,7 @@ class NeighbourBank(NamedTuple):
 
 
 def fit_neighbours(x: Array, *, k: int = 50) -> NeighbourBank:
-    """Keep the rows of the fit split.
+    """Keep the rows of the fit split as unit vectors.
 
     Args:
       x: [N, D] float, states of the fit split.
@@ -62,12 +62,12 @@ def neighbour_score(
 ) -> Array:
     """Distance to the k-th nearest known row.
 
-    Memory is one block of distances, block_rows x (bank_rows + k), whatever the number
-    of rows on either side.
+    Memory is one block of distances, block_rows x (bank_rows + k), regardless of the
+    number of rows on either side.
 
     Args:
       bank: NeighbourBank of width D.
-      x: [M, D] float. Rows that are in the bank have themselves as the first neighbour.
+      x: [M, D] float. A row that is in the bank is its own first neighbour.
       block_rows: rows scored at once.
       bank_rows: rows of the bank compared at once.
 

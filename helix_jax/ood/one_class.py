@@ -2,8 +2,9 @@
 
     w = (E[x x'] + r I)^-1 E[x],     score = |1 - x' w|
 
-The hyperplane x'w = 1 is fitted to the known rows without labels, logits or distances.
-A score takes one inner product a row, which an encrypted linear layer can compute too.
+The hyperplane x'w = 1 is fitted to the in-distribution rows without labels, logits or
+distances. A score takes one inner product per row, which an encrypted linear layer can
+also compute.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from helix_jax.types import Array
 
 
 class OneClass(NamedTuple):
-    """A direction; weights [D]."""
+    """The normal of the fitted hyperplane, weights [D]."""
 
     weights: Array
 
@@ -26,7 +27,7 @@ class OneClass(NamedTuple):
 @takes(mean=kinds.ARRAY.but(Moments="{}.mean_y, {}.cov_yy"), covariance=kinds.ARRAY)
 @wide
 def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> OneClass:
-    """Fit from the first two moments of the known rows.
+    """Fit from the first two moments of the in-distribution rows.
 
     Args:
       mean: [D], such as `moments.mean_y`.
@@ -38,10 +39,10 @@ def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> O
 
     Raises:
       ValueError: NaN, shapes that differ, a penalty not above zero, or a mean of zero,
-        which no direction separates from other rows.
+        for which there is no such hyperplane.
 
     Reference: Choi 2009, "Least squares one-class support vector machine", equation 6,
-      with a linear kernel and the plane at 1.
+      with a linear kernel and the hyperplane at 1.
     """
     mean, covariance = (jnp.asarray(z).astype(wide_dtype()) for z in (mean, covariance))
     mean = numeric.numbers("fit_one_class", "mean", mean, rank=1)
@@ -64,8 +65,8 @@ def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> O
         raise ValueError(f"fit_one_class: penalty must be positive, got {penalty}.")
     if checks.is_concrete(mean) and not bool(jnp.any(mean != 0)):
         raise ValueError(
-            "fit_one_class: the mean is zero, so no plane lies at the rows. Use states "
-            "that are not centred."
+            "fit_one_class: the mean is zero, so no hyperplane fits the rows. Use "
+            "states that are not centred."
         )
     values, basis = spectrum_of(covariance + jnp.outer(mean, mean))
     damped = values + penalty * jnp.mean(values)
@@ -80,7 +81,7 @@ def fit_one_class(mean: Array, covariance: Array, *, penalty: float = 1e-3) -> O
 )
 @wide
 def one_class_score(fitted: OneClass, x: Array) -> Array:
-    """|1 - x'w| for each row, the distance from the plane.
+    """|1 - x'w| for each row, its deviation from the hyperplane x'w = 1.
 
     Args:
       fitted: OneClass of width D.

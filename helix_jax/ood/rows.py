@@ -1,4 +1,4 @@
-"""Checks of rows for detectors, and the spectrum of their second moment."""
+"""Checks of the rows that detectors take, and the spectrum of their second moment."""
 
 import jax.numpy as jnp
 
@@ -8,12 +8,12 @@ from helix_jax.types import Array
 
 
 def wide_rows(who: str, x: Array, *, width: int) -> Array:
-    """Rows [N, width] in the widest dtype, refused if of another width or not finite.
+    """Rows [N, width] in the widest dtype, checked for width and finite values.
 
     Args:
       who: the caller, for errors.
       x: [N, width] float.
-      width: that of the fitted detector.
+      width: of the fitted detector.
 
     Raises:
       ValueError: another width, or NaN.
@@ -25,5 +25,5 @@ def wide_rows(who: str, x: Array, *, width: int) -> Array:
 
 
 def row_spectrum(rows: Array) -> Spectrum:
-    """Spectrum of the mean of z z' over rows z, given as [N, D]."""
+    """Spectrum of the mean of z z' over rows z [N, D]."""
     return spectrum_of(product(rows.T, rows) / rows.shape[0])

@@ -1,11 +1,11 @@
 """Virtual-logit matching: distance from the principal subspace, against the logits.
 
-With the origin o = -pinv(W') b, at which the logits x W + b of a classifier are as near
-zero as can be, and R [D, D - k] the directions of least variance about o,
+The origin o = -pinv(W') b is where the logits x W + b of a classifier are closest to
+zero, and R [D, D - k] are the directions of least variance about o:
 
     score = alpha |(x - o) R| - logsumexp(x W + b)
 
-with alpha such that on the fit rows the first term has the mean of the largest logit.
+alpha is such that, over the fit rows, the first term has the mean of the largest logit.
 """
 
 from typing import NamedTuple
@@ -49,7 +49,7 @@ def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
         the reference's 512 of 768.
 
     Returns:
-      Vim. If no row leaves the principal subspace, alpha is zero and the score is the
+      Vim. If all rows lie in the principal subspace, alpha is zero and the score is the
       energy.
 
     Raises:
@@ -85,14 +85,14 @@ def fit_vim(probe: Probe, x: Array, *, dimension: int | None = None) -> Vim:
 )
 @wide
 def vim_score(fitted: Vim, x: Array) -> Array:
-    """Virtual logit minus the free energy of the real ones.
+    """Virtual logit minus the log-sum-exp of the real logits.
 
     Args:
       fitted: Vim of width D.
       x: [N, D] float.
 
     Returns:
-      [N] float64 where the backend has it.
+      [N] float64 where the backend supports it.
 
     Raises:
       ValueError: another width, or NaN.

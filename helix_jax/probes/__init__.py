@@ -1,4 +1,4 @@
-"""Linear classifiers on states: training, scores, intervals, artefacts."""
+"""Linear classifiers on hidden states: training, scores, intervals, artefacts."""
 
 from typing import TYPE_CHECKING
 

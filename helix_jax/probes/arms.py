@@ -1,4 +1,4 @@
-"""Scores of one way to classify rows, averaged over several draws."""
+"""Scores of one arm, a way of classifying rows, averaged over several draws."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -15,10 +15,10 @@ class ArmScores(NamedTuple):
     """Means over draws.
 
     Attributes:
-      accuracy: with its interval over documents.
+      accuracy: with a bootstrap interval over documents.
       macro_f1: []
       calibration_error: []
-      accuracy_std: over draws; None of one draw.
+      accuracy_std: standard deviation over draws; None for a single draw.
     """
 
     accuracy: Interval
@@ -43,10 +43,10 @@ def right_rows(draws: Sequence[Array], labels: Array) -> np.ndarray:
       labels: [N] int.
 
     Returns:
-      [S, N] float64, 1 where the largest logit is that of the label.
+      [S, N] float64, 1 where the label has the largest logit.
 
     Raises:
-      ValueError: a draw's rows are not as many as the labels.
+      ValueError: a draw and the labels differ in their number of rows.
     """
     for logits in draws:
         checks.same_rows("right_rows", logits=logits, labels=labels)
@@ -61,7 +61,7 @@ def arm_scores(
     *,
     resamples: int = 2000,
 ) -> ArmScores:
-    """Accuracy with its interval, macro F1 and calibration.
+    """Accuracy with its interval, macro F1 and calibration error.
 
     Args:
       draws: S of [N, C] float logits, such as one for each seed.

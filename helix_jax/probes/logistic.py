@@ -1,14 +1,14 @@
-"""Multinomial logistic probes for a path of L2 penalties.
+"""Multinomial logistic probes along a path of L2 penalties.
 
 For each penalty, over W [D, C] and b [C],
 
     1/N sum_i -log softmax(x_i W + b)[label_i] + ridge/2 |W|^2
 
-with b not penalised, and ridge = penalty * trace(cov) / D (relative=True) or penalty.
-This is the optimum of scikit-learn's LogisticRegression with C = `sklearn_c(...)`.
+is minimised. b is not penalised; ridge is penalty * trace(cov) / D (relative=True) or
+penalty. The optimum is that of scikit-learn's LogisticRegression with C = `sklearn_c`.
 
-The path runs from the strongest penalty to the weakest, each fit starting from the
-last one's, in one compiled scan.
+The path runs from the strongest penalty to the weakest in one compiled scan; each fit
+starts from the previous solution.
 """
 
 import functools
@@ -32,7 +32,7 @@ PENALTIES = tuple(np.logspace(-6, 1, 10).tolist())
 """Default grid: 1e-6 to 10 times the mean variance of a dimension."""
 
 ABSENT = -1e4
-"""Bias of a class without rows: probability zero, but finite."""
+"""Bias of a class without rows: finite, but its probability is zero."""
 
 
 class ProbePath(NamedTuple):
@@ -40,14 +40,14 @@ class ProbePath(NamedTuple):
 
     Attributes:
       penalties: [P] as requested.
-      ridge: [P] the same, as in the objective.
+      ridge: [P] the `ridge` of the objective for each penalty.
       probe: Probe with a leading axis P.
       objective: [P] at the solution, in nats, summed in float64.
       gradient_norm: [P] Euclidean norm of the gradient there, summed in float64.
-      gap: [P] objective minus the minimum, estimated from that gradient.
+      gap: [P] objective minus its minimum, estimated from that gradient.
       steps: [P] int, Newton steps.
       products: [P] int, Hessian products.
-      ok: [P] bool, finite, and the gap within the tolerance.
+      ok: [P] bool, the solution is finite and its gap within the tolerance.
     """
 
     penalties: Array
@@ -68,7 +68,7 @@ class ProbeSelection(NamedTuple):
       probe: Probe.
       penalty: [] the chosen one.
       index: [] int, its place in the path.
-      nll_nats: [P] mean negative log-likelihood of every penalty on the select split.
+      nll_nats: [P] mean negative log-likelihood on the select split for each penalty.
       accuracy: [P] likewise.
       at_edge: [] bool, the choice is the first or last of the path.
       ok: [] bool, the chosen probe has converged.
@@ -84,7 +84,7 @@ class ProbeSelection(NamedTuple):
 
     @property
     def failure(self) -> str | None:
-        """Why the probe must not be used; None if it may. On the host only."""
+        """Why the probe must not be used, or None if it may be. On the host only."""
         if bool(self.ok):
             return None
         return (
@@ -96,8 +96,8 @@ class ProbeSelection(NamedTuple):
 def sklearn_c(ridge: float, rows: int, classes: int) -> float:
     """scikit-learn's C for the same optimum: 1 / (N ridge).
 
-    For two classes it fits one vector, the difference of our two columns, and that has
-    twice our penalty: 2 / (N ridge).
+    For two classes scikit-learn fits one vector, the difference of our two columns.
+    Its squared norm is twice that of the columns, so C is 2 / (N ridge).
     """
     if not (ridge > 0 and rows >= 1 and classes >= 2):
         raise ValueError(
@@ -128,11 +128,12 @@ def fit_probes(
       labels: [N] int, class of each row. A class without rows gets probability zero.
       num_classes: C, at least 2.
       penalties: [P] or a scalar, positive, in any order.
-      relative: see the top of this file. Scale-free, and the same for any N.
-      tolerance: share of the objective that may be missing at the solution.
-      max_steps: Newton steps a penalty at most.
-      max_products: Hessian products a Newton step at most.
-      dtype: of the products; None is that of x, float32 at least.
+      relative: penalties are relative to the mean variance, as at the top of this file:
+        they do not depend on the scale of x or on N.
+      tolerance: largest gap at the solution, as a share of the objective.
+      max_steps: maximum number of Newton steps per penalty.
+      max_products: maximum number of Hessian products per Newton step.
+      dtype: dtype of the matrix products; None is that of x, at least float32.
 
     Returns:
       ProbePath, in the order of `penalties`.
@@ -246,7 +247,7 @@ def select_probe(path: ProbePath, x: Array, labels: Array) -> ProbeSelection:
       ProbeSelection.
 
     Raises:
-      ValueError: x is of another width, holds NaN, or has no row for each label.
+      ValueError: x has another width, holds NaN, or has more or fewer rows than labels.
     """
     width, classes = path.probe.kernel.shape[1:]
     checks.require_matrix("select_probe", "x", x)
@@ -298,7 +299,7 @@ def train_probe(
       x, labels: of the fit split.
       x_select, labels_select: of the select split.
       num_classes: C.
-      **settings: of `fit_probes`.
+      **settings: passed to `fit_probes`.
 
     Returns:
       ProbeSelection.

@@ -1,8 +1,8 @@
 """Scores of a classifier: accuracy, macro F1, calibration, negative log-likelihood.
 
-Labels and predicted classes are whole numbers of any dtype, bool too; they are widened
-before anything is counted. Values are checked where they are concrete: in a caller's
-jit a label out of range gives NaN where its class is needed.
+Labels and predicted classes are whole numbers of any dtype, including bool; they are
+widened before anything is counted. Values are checked where they are concrete. In a
+caller's jit, a label out of range gives NaN in the metrics that need its class.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ def accuracy(predicted: Array, labels: Array) -> Array:
     """Share of rows whose predicted class [N] int is their label [N] int.
 
     Raises:
-      TypeError, ValueError: not whole numbers, negative, not of the same rows.
+      TypeError, ValueError: not whole numbers, negative, or of different lengths.
     """
     predicted, labels = _classes("accuracy", predicted, labels)
     return jnp.mean(predicted == labels, dtype=wide_dtype())
@@ -31,7 +31,7 @@ def accuracy(predicted: Array, labels: Array) -> Array:
 @takes(num_classes=kinds.COUNT)
 @wide
 def confusion_matrix(predicted: Array, labels: Array, num_classes: int) -> Array:
-    """[C, C] counts: rows are labels, columns predicted classes.
+    """[C, C] counts: rows are labels, columns are predicted classes.
 
     Raises:
       TypeError, ValueError: as `accuracy`, or a class that is not below `num_classes`.
@@ -47,7 +47,7 @@ def confusion_matrix(predicted: Array, labels: Array, num_classes: int) -> Array
 
 @wide
 def f1_of_confusion(confusion: Array) -> Array:
-    """Macro F1 from a confusion matrix [C, C]; `macro_f1` says of which classes.
+    """Macro F1 from a confusion matrix [C, C], over the classes that `macro_f1` names.
 
     Raises:
       TypeError, ValueError: not a square matrix of numbers.
@@ -78,7 +78,7 @@ def macro_f1(predicted: Array, labels: Array, num_classes: int) -> Array:
       num_classes: C.
 
     Returns:
-      [] over the classes that occur in the labels or the predictions, as scikit-learn.
+      [] mean over the classes that occur in labels or predictions, as in scikit-learn.
 
     Raises:
       TypeError, ValueError: as `confusion_matrix`.
@@ -103,8 +103,8 @@ def calibration_error(logits: Array, labels: Array, *, bins: int = 15) -> Array:
       [] in [0, 1].
 
     Raises:
-      TypeError, ValueError: not a logit for each class, NaN, labels that are not whole
-        numbers in [0, C), no rows, or fewer bins than one.
+      TypeError, ValueError: not one logit per class, NaN, labels that are not whole
+        numbers in [0, C), no rows, or fewer than one bin.
 
     Reference: Guo et al. 2017, arXiv 1706.04599, equation 3.
     """
@@ -139,7 +139,7 @@ def negative_log_likelihood(logits: Array, labels: Array) -> Array:
 def _classes(
     who: str, predicted: Any, labels: Any, below: int | None = None
 ) -> tuple[Array, Array]:
-    """Both as the widest integers, of the same rows."""
+    """Predicted classes and labels as the widest integers, with the same rows."""
     rows = checks.same_rows(who, predicted=predicted, labels=labels)
     return tuple(
         jnp.asarray(numeric.whole_numbers(who, name, values, rows=rows, below=below))

@@ -1,11 +1,11 @@
 """Newton's method with preconditioned conjugate gradients for the logistic objective.
 
 The Hessian is close to (class curvature) x (feature covariance) + ridge, a Kronecker
-product that two small eigendecompositions invert exactly. With it as preconditioner a
+product that two small eigendecompositions invert exactly. With it as preconditioner, a
 Newton step takes 1 to 30 products with the features, however ill-conditioned they are.
 
-Products run in the features' dtype; parameters, sums and the conjugate-gradient vectors
-in float64 where the backend has it.
+Products run in the dtype of the features; parameters, sums and the conjugate-gradient
+vectors are float64 where the backend supports it.
 
 Reference: Nocedal and Wright 2006, algorithms 5.3 and 7.1; the preconditioner is ours.
 """
@@ -52,7 +52,7 @@ class NewtonState(NamedTuple):
     Attributes:
       theta: [C, D + 1] weights, the bias in the last column.
       loss: [] objective before the last step.
-      decrease: [] decrease that the last step's quadratic model promised.
+      decrease: [] decrease that the quadratic model predicted for the last step.
       steps: [] int, Newton steps taken.
       products: [] int, Hessian products taken.
     """
@@ -78,11 +78,11 @@ def newton(
     Args:
       problem: Problem.
       ridge: [] positive.
-      start: [C, D + 1] where to start.
-      tolerance: stop once a step promised less than this share of the loss; the step
-        is taken, so what remains is far less.
-      max_steps: Newton steps at most.
-      max_products: Hessian products in one step at most.
+      start: [C, D + 1] initial theta.
+      tolerance: stop after a step whose predicted decrease is at most this share of the
+        loss; that step is taken, so the remaining gap is far smaller.
+      max_steps: maximum number of Newton steps.
+      max_products: maximum number of Hessian products in one step.
 
     Returns:
       NewtonState; converged if decrease <= tolerance * loss.
@@ -125,7 +125,7 @@ def newton(
 
 
 class Certificate(NamedTuple):
-    """How near the optimum a solution is, from sums in float64.
+    """How close a solution is to the optimum, from sums in float64.
 
     Attributes:
       objective: [] nats.
@@ -139,15 +139,15 @@ class Certificate(NamedTuple):
 
 
 def certify(problem: Problem, theta: Array, ridge: Array) -> Certificate:
-    """Objective and gradient at theta, products too in the widest dtype."""
+    """Objective, gradient norm and gap at theta, with products in the widest dtype."""
     rows = problem.z.shape[0]
     size = min(rows, _BLOCK_ROWS)
 
     def block(
         sums: tuple[Array, Array], index: Array
     ) -> tuple[tuple[Array, Array], None]:
-        # The last block is moved back to end with the rows; repeated rows have weight
-        # 0.
+        # The last block is moved back to end at the last row; the rows that it repeats
+        # have weight 0.
         start = jnp.minimum(index * size, rows - size)
         z = jax.lax.dynamic_slice_in_dim(problem.z, start, size)
         is_label = jax.lax.dynamic_slice_in_dim(problem.is_label, start, size, axis=1)
@@ -171,7 +171,7 @@ def certify(problem: Problem, theta: Array, ridge: Array) -> Certificate:
 
 
 def _logits(z: Array, theta: Array) -> Array:
-    """[C, N] logits of features z [N, D], in their dtype."""
+    """[C, N] logits of features z [N, D], in the dtype of z."""
     theta = theta.astype(z.dtype)
     kernel, bias = theta[:, :-1], theta[:, -1:]
     return jnp.einsum("cd,nd->cn", kernel, z, precision=_HIGHEST) + bias
@@ -197,8 +197,8 @@ def _kronecker_inverse(
 ) -> Callable[[Array], Array]:
     """Inverse of (class curvature) x (covariance) + ridge, as a function of [C, D + 1].
 
-    Directions of the bias without curvature, such as a change of all classes alike,
-    become zero.
+    Bias directions without curvature, such as an equal change of all classes, become
+    zero.
     """
     dtype = problem.z.dtype
     values, basis = problem.spectrum
@@ -209,7 +209,7 @@ def _kronecker_inverse(
     for_kernel = (1 / (curvature[:, None] * values + ridge)).astype(dtype)
 
     def inverse(g: Array) -> Array:
-        # The size is taken out: float32 squares of small gradients would underflow.
+        # Rescaled first: float32 squares of small gradients would underflow.
         size = jnp.maximum(jnp.max(jnp.abs(g)), jnp.finfo(g.dtype).tiny)
         rotated = product(classes.T, (g / size).astype(dtype))
         kernel = product(product(rotated[:, :-1], basis) * for_kernel, basis.T)
@@ -227,7 +227,7 @@ def _conjugate_gradients(
     tolerance: float,
     max_products: int,
 ) -> tuple[Array, Array]:
-    """Solve hessian d = -gradient, more exactly near the optimum."""
+    """Solve hessian d = -gradient, more accurately near the optimum."""
     h = precondition(-gradient)
     first = jnp.sum(-gradient * h)
     exactness = jnp.clip(first / loss, 1e-6, 0.25)
@@ -270,9 +270,9 @@ def _line_search(
     loss: Array,
     slope: Array,
 ) -> Array:
-    """Halve the step until the loss falls enough.
+    """Step size, halved until the loss falls enough.
 
-    Logits are linear in the step: all sizes together need one product with z.
+    Logits are linear in the step, so all sizes share one product with z.
     """
     change = _logits(problem.z, direction)
     rounding = 8 * jnp.finfo(problem.z.dtype).eps * loss

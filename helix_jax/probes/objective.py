@@ -3,10 +3,11 @@
     f(W, b) = 1/n sum_i -log softmax(W z_i + b)[label_i] + ridge/2 |W|^2
 
 Everything is written in margins u_c = logit_c - logit_label, and the label's own
-probability is never subtracted from 1. So confident rows, with losses of 1e-6 and less,
-keep their relative precision in float32; log-sum-exp minus the logit would not.
+probability is never subtracted from 1. Confident rows, with losses of 1e-6 or less,
+therefore keep their relative precision in float32; log-sum-exp minus the logit would
+lose it.
 
-Layout: classes first, [C, N], which both products with the features run fastest in.
+Layout: classes first, [C, N], the fastest for both products with the features.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ class Margins(NamedTuple):
     """Probabilities and losses of N rows.
 
     Attributes:
-      wrong: [C, N] probability of each class but the label, where it is 0.
+      wrong: [C, N] probability of each class; 0 at the label.
       right: [N] probability of the label.
       loss: [N] nats, -log(right).
     """
@@ -49,8 +50,8 @@ def gradient_rows(m: Margins, is_label: Array) -> Array:
 def hessian_rows(m: Margins, is_label: Array, direction: Array) -> Array:
     """[C, N] second derivative of each row's loss applied to a change of its logits.
 
-    (diag(p) - p p') a, with a taken relative to the label's, so that nothing cancels
-    where p is near one-hot.
+    (diag(p) - p p') a, with a taken relative to the label's, so that there is no
+    cancellation where p is nearly one-hot.
     """
     a = jnp.where(is_label, 0, direction - _at_label(direction, is_label))
     mean = jnp.sum(m.wrong * a, axis=0)

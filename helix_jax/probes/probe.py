@@ -43,7 +43,7 @@ def predict_logits(probe: Probe, x: Array) -> Array:
       x: [..., D] float, states.
 
     Returns:
-      [..., C] float32, or wider where x is.
+      [..., C] float32, or wider if x is.
 
     Raises:
       ValueError: the last axis of x is not D.
@@ -69,16 +69,16 @@ def save_probe(
     """Write a probe as an artefact folder.
 
     Args:
-      folder: where.
+      folder: to write.
       probe: the probe.
       classes: C names, in the order of the columns.
-      fingerprints: what it was fitted on, such as {"states": ..., "split": "fit"}.
+      fingerprints: of what it was fitted on, such as {"states": ..., "split": "fit"}.
 
     Returns:
       The folder.
 
     Raises:
-      ValueError: NaN or infinity, or a name too many or too few.
+      ValueError: NaN or infinity, or not one name for each class.
     """
     for name, part in (("kernel", probe.kernel), ("bias", probe.bias)):
         checks.require_finite("save_probe", name, part)
@@ -103,11 +103,11 @@ def load_probe(
       expect: fingerprints that it must have, by key; keys left out are not compared.
 
     Returns:
-      Probe, and its config: {classes, fingerprints}.
+      The probe and its config, {classes, fingerprints}.
 
     Raises:
-      ArtefactError: missing, damaged, or not a probe.
-      FingerprintError: fitted on other states; names both.
+      ArtefactError: the folder is missing, damaged, or not a probe's.
+      FingerprintError: fitted on other states; the message names both.
     """
     config, arrays = load_artefact(folder, KIND)
     try:

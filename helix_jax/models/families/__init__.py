@@ -134,7 +134,7 @@ def family_of(model_type: str) -> Family:
     """The family of a config's `model_type`.
 
     Raises:
-      CheckpointError: it is not supported; names those that are.
+      CheckpointError: it is not supported; the message lists those that are.
     """
     if model_type not in FAMILIES:
         raise UnsupportedError(

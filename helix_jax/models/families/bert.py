@@ -8,7 +8,7 @@ from helix_jax.models.families.common import OTHER_HEADS, Family, plain_parts
 from helix_jax.models.rules import KEEP, SHARED_BIAS, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec
 
-# What the pre-norm kin of bert have in other places.
+# How the pre-norm relatives of bert differ from it.
 PRE_NORM: dict[str, Any] = {"block": "pre", "final_norm": True}
 
 
@@ -53,7 +53,7 @@ def bert_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
 
 
 def ernie_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of an ernie config; of its tasks the first stands in every text."""
+    """The spec of an ernie config; every text is given the first of its tasks."""
     config = ConfigReader(raw)
     tasks = config.take("task_type_vocab_size", 0)
     used = config.take("use_task_id", False)
@@ -66,12 +66,12 @@ def megatron_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
 
 
 def bert_rules(base: str, norms: Sequence[Rule], head: Sequence[Rule]) -> tuple:
-    """Rules of an encoder whose parts are called as bert's.
+    """Rules of an encoder whose parts are named like bert's.
 
     Args:
       base: name of the base model in full checkpoints.
-      norms: rules of the norms of layers, which stand elsewhere in each family.
-      head: of the output head.
+      norms: rules of the layers' norms, whose names differ by family.
+      head: rules of the output head.
     """
     layer = f"{base}.encoder.layer.{{}}."
     table = f"{base}.embeddings."

@@ -11,7 +11,7 @@ from helix_jax.models.spec import ModelSpec
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a biogpt config. Its norms have torch's epsilon."""
+    """The spec of a biogpt config. Its norms have torch's default epsilon."""
     config = ConfigReader(raw)
     parts = plain_parts(config, raw)
     config.take("layer_norm_eps", None)  # transformers never reads it

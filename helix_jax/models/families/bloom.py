@@ -10,14 +10,14 @@ from helix_jax.models.families.gpt_layout import QKV
 from helix_jax.models.rules import KEEP, QKV_BY_GROUP, Rule, dense, fused_dense, norm
 from helix_jax.models.spec import AlibiSpec, ModelSpec
 
-CONTEXT = 2048  # tokens of its training; no attribute says so
+CONTEXT = 2048  # tokens in training; no attribute says so
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a bloom config."""
     config = ConfigReader(raw)
     parts = plain_parts(config, raw, layers="n_layer", heads="n_head", activation=None)
-    config.take("n_embed", None)  # older files call hidden_size so
+    config.take("n_embed", None)  # the name of hidden_size in older files
     config.expect("apply_residual_connection_post_layernorm", False)
     config.expect("slow_but_exact", False)
     spec = ModelSpec(

@@ -1,4 +1,4 @@
-"""What configs say about single layers: windows, and rotary bases by kind of layer."""
+"""Reads settings of single layers: windows, and rotary bases by kind of layer."""
 
 from collections.abc import Mapping
 
@@ -25,14 +25,14 @@ def read_windows(
         return None
     if not window:
         raise CheckpointError(
-            f"{config.family}: layer_types has sliding_attention, sliding_window is "
-            f"{window}."
+            f"{config.family}: layer_types has sliding_attention, but sliding_window "
+            f"is {window}."
         )
     return tuple(int(window) if one else 0 for one in sliding)
 
 
 def switched_windows(config: ConfigReader) -> tuple[int, ...] | None:
-    """Each layer's window in qwen, whose configs can name one and not use it."""
+    """Each layer's window in qwen, whose configs can give one without using it."""
     window = config.take("sliding_window", None)
     if not config.take("use_sliding_window", False):
         window = None
@@ -41,7 +41,7 @@ def switched_windows(config: ConfigReader) -> tuple[int, ...] | None:
 
 
 def equal_windows(config: ConfigReader) -> tuple[int, ...] | None:
-    """The window of all layers alike, of configs without `layer_types`."""
+    """The same window for each layer, for configs without `layer_types`."""
     window = config.take("sliding_window", None)
     return (window,) * config.take("num_hidden_layers") if window else None
 
@@ -49,7 +49,7 @@ def equal_windows(config: ConfigReader) -> tuple[int, ...] | None:
 def rope_of_kind(
     config: ConfigReader, kind: str, head_width: int, max_tokens: int
 ) -> RopeSpec:
-    """The rotary embedding of one kind of layers, where each kind has its own.
+    """The rotary embedding of one kind of layer, if each kind has its own.
 
     Args:
       config: the config.
@@ -63,9 +63,9 @@ def rope_of_kind(
         )
     check_whole_heads(config.family, ropes[kind])
     if not ropes[kind].get("truncate", True):
-        # transformers looks for it one level higher, where none of them is.
+        # transformers looks for it one level higher, where it never is.
         raise UnsupportedError(
             f"{config.family}: rope_parameters have truncate False, which is honoured "
-            "for one kind of layers only where there are no others."
+            "only if all layers share one rotary embedding."
         )
     return rope_from_hf(ropes[kind], head_width=head_width, max_tokens=max_tokens)

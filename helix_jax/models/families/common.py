@@ -30,8 +30,8 @@ class Family(NamedTuple):
       name: its `model_type`.
       spec_from_hf: config dict -> ModelSpec.
       rules: checkpoint names <-> parameters.
-      prefix: what full checkpoints put before the names of the base model; checkpoints
-        of the base model alone lack it.
+      prefix: what full checkpoints put before the base model's names; checkpoints of
+        the base model alone lack it.
       ignored: regular expressions of tensors without parameters (buffers, poolers).
       renamed: (regular expression, replacement) applied to checkpoint names first.
       causal: decoder (True) or encoder.
@@ -80,8 +80,8 @@ def read_rope(
     Args:
       config: the config.
       head_width: features of one head.
-      partial: whether the family can rotate a part of each head only.
-      interleaved: whether neighbouring features turn together.
+      partial: whether the family can rotate only a part of each head.
+      interleaved: whether neighbouring features rotate together.
     """
     parameters = config.take("rope_parameters")
     if not partial:
@@ -95,10 +95,10 @@ def read_rope(
 
 
 def read_even_rope(config: ConfigReader, head_width: int) -> RopeSpec:
-    """The rotary embedding of a family that cuts the rotated part from each head.
+    """The rotary embedding of a family that may rotate an even part of each head.
 
     Raises:
-      CheckpointError: also for a part of an odd number of features.
+      CheckpointError: as `read_rope`, or a part with an odd number of features.
     """
     rope = read_rope(config, head_width, partial=True)
     factor = config.take("rope_parameters").get("partial_rotary_factor") or 1.0
@@ -112,7 +112,7 @@ def read_even_rope(config: ConfigReader, head_width: int) -> RopeSpec:
 
 
 def check_whole_heads(family: str, parameters: Mapping[str, Any]) -> None:
-    """Refuse rope_parameters that rotate a part of each head.
+    """Refuse rope_parameters that rotate only a part of each head.
 
     Raises:
       CheckpointError: partial_rotary_factor is not 1.
@@ -120,7 +120,7 @@ def check_whole_heads(family: str, parameters: Mapping[str, Any]) -> None:
     factor = parameters.get("partial_rotary_factor")
     if factor not in (None, 1.0):
         raise UnsupportedError(
-            f"{family} rotates whole heads, its config has partial_rotary_factor "
+            f"{family} rotates whole heads, but its config has partial_rotary_factor "
             f"{factor} in rope_parameters."
         )
 
@@ -131,7 +131,8 @@ def read_groups(config: ConfigReader, heads: int) -> int:
     if heads % groups:
         raise CheckpointError(
             f"{config.family}: {heads} num_attention_heads cannot share {groups} "
-            "num_key_value_heads evenly; take config.json from the model's page again."
+            "num_key_value_heads evenly; download config.json from the model's page "
+            "again."
         )
     return groups
 
@@ -142,11 +143,11 @@ def gated_sizes(
     *,
     epsilon: str | float = "rms_norm_eps",
 ) -> dict[str, Any]:
-    """Sizes that llama and its kin spell alike.
+    """Sizes that llama and its relatives give under the same names.
 
     Args:
       config, raw: the config.
-      epsilon: what the family calls its norms' epsilon; or itself.
+      epsilon: the name of the attribute with the norms' epsilon, or its value.
     """
     width, heads = config.take("hidden_size"), config.take("num_attention_heads")
     return {
@@ -173,11 +174,11 @@ def gated_parts(
     epsilon: str | float = "rms_norm_eps",
     **rotary: bool,
 ) -> dict[str, Any]:
-    """Sizes, activation, rotary embedding and scale of llama and its nearest kin.
+    """Sizes, activation, rotary embedding and scale of llama and its close relatives.
 
     Args:
       config, raw: the config.
-      epsilon: what the family calls its norms' epsilon; or itself.
+      epsilon: the name of the attribute with the norms' epsilon, or its value.
       **rotary: of `read_rope`.
     """
     sizes = gated_sizes(config, raw, epsilon=epsilon)
@@ -192,7 +193,7 @@ def _head_width(config: ConfigReader, width: int, heads: int) -> int:
     if width < heads:
         raise CheckpointError(
             f"{config.family}: {heads} attention heads cannot share a hidden size of "
-            f"{width}; take config.json from the model's page again."
+            f"{width}; download config.json from the model's page again."
         )
     return width // heads
 

@@ -19,8 +19,8 @@ from helix_jax.models.spec import ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of an electra config.
 
-    Where embeddings are of another width they are projected behind their norm. What a
-    discriminator predicts is not a vocabulary, so that only generators have a head.
+    Embeddings of another width are projected after their norm. A discriminator does not
+    predict tokens, so only generators have a head.
     """
     config = ConfigReader(raw)
     config.take("summary_last_dropout", None)

@@ -1,4 +1,4 @@
-"""EuroBERT (arXiv 2503.05500): llama that looks both ways."""
+"""EuroBERT (arXiv 2503.05500): llama that attends in both directions."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -18,7 +18,7 @@ from helix_jax.models.spec import AlibiSpec, ModelSpec
 
 
 def _read_groups(config: ConfigReader, heads: int, *, new: bool) -> int:
-    """Key-value heads; the older architecture has one, or as many as heads."""
+    """The number of key-value heads: in the older architecture one, or one per head."""
     shared = config.take("multi_query", False)
     groups = config.take("num_kv_heads", heads)
     if shared and not new:
@@ -81,7 +81,7 @@ def _has_two_norms(spec: ModelSpec) -> bool:
 
 
 def _norm(name: str, path: str, *, two: bool) -> list[Rule]:
-    """Rules of a norm that has this name only where parallel branches have two."""
+    """Rules of a norm with this name if parallel branches have two (`two`), or not."""
     return [
         rule._replace(when=lambda spec: _has_two_norms(spec) == two)
         for rule in norm(name, path)

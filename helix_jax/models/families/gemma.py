@@ -43,7 +43,7 @@ def _shared(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
     window = config.take("sliding_window", None)
     both_ways = config.take("use_bidirectional_attention", False)
     if both_ways and window is not None:
-        window = window // 2 + 1  # the whole reach, that we count on one side
+        window = window // 2 + 1  # it counts both sides, ours counts one
     return sizes | {
         "block": "sandwich",
         "norm_unit_offset": True,
@@ -59,7 +59,7 @@ def _shared(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gemma2_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a gemma2 config; in vaultgemma norms stand before branches only."""
+    """The spec of a gemma2 config; vaultgemma has norms only before its branches."""
     config = ConfigReader(raw)
     config.expect("hidden_act", raw.get("hidden_activation"))
     config.expect("use_bidirectional_attention", False)

@@ -1,4 +1,4 @@
-"""GLM-4 (arXiv 2406.12793) and GLM-4-0414: half of each head turns in pairs."""
+"""GLM-4 (arXiv 2406.12793) and GLM-4-0414: half of each head rotates, in pairs."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -18,7 +18,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
         parts["num_kv_heads"] = 1
     if not config.take("scale_attn_weights", True):
         parts["attention_scale"] = 1.0
-    config.take("num_key_value_heads", None)  # says what multi_query does
+    config.take("num_key_value_heads", None)  # says the same as multi_query
     config.expect("add_cross_attention", False)
     # The softmax is in float32 whatever they say.
     config.take("attention_softmax_in_fp32", None)

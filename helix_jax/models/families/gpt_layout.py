@@ -1,4 +1,4 @@
-"""What the kin of gpt2 and of opt call their sizes and their tensors."""
+"""Names of sizes and tensors in gpt2, opt and their relatives."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ def gpt_parts(
     *,
     activation: str = "activation_function",
 ) -> dict[str, Any]:
-    """What gpt2 and its kin spell alike.
+    """Sizes that gpt2 and its relatives give under the same names.
 
     Args:
       config, raw: the config.
@@ -47,11 +47,11 @@ def gpt_parts(
 
 
 def gpt_rules(qkv: Codec, kernel: Codec = TRANSPOSE) -> tuple[Rule, ...]:
-    """Rules of gpt2 and its nearest kin.
+    """Rules of gpt2 and its close relatives.
 
     Args:
       qkv: how queries, keys and values are arranged in one tensor.
-      kernel: how the other kernels lie.
+      kernel: how the other kernels are stored.
     """
     layer = "transformer.h.{}."
     return (
@@ -69,10 +69,10 @@ def gpt_rules(qkv: Codec, kernel: Codec = TRANSPOSE) -> tuple[Rule, ...]:
 
 
 def opt_rules(base: str, *, final: str, head: str) -> tuple[Rule, ...]:
-    """Rules of opt and its kin.
+    """Rules of opt and its relatives.
 
     Args:
-      base: what stands before the names of the decoder.
+      base: prefix of the decoder's names.
       final, head: names of the final norm, within the decoder, and of the head.
     """
     layer = f"{base}layers.{{}}."

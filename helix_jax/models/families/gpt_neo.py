@@ -1,4 +1,4 @@
-"""GPT-Neo (Black et al. 2021): every second layer sees a window only."""
+"""GPT-Neo (Black et al. 2021): every second layer sees only a window."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -55,6 +55,6 @@ FAMILY = Family(
     RULES,
     prefix="gpt_neox.",
     ignored=(*ROTARY_BUFFERS, r".*\.attention\.(bias|masked_bias)"),
-    # transformers' name of the head in memory, against the one in its files.
+    # transformers' name of the head in memory -> the one in its files.
     renamed=((r"^lm_head\.", "embed_out."),),
 )

@@ -24,7 +24,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     config = ConfigReader(raw)
     sizes = gated_sizes(config, raw)
     bias = config.take("attention_bias", True)
-    config.take("hidden_act", None)  # its experts have one activation, clamped
+    config.take("hidden_act", None)  # its experts always have the clamped activation
     spec = ModelSpec(
         **sizes,
         rope=read_rope(config, sizes["head_width"]),
@@ -47,7 +47,7 @@ def _interleave(parts: Sequence[np.ndarray], spec: ModelSpec) -> np.ndarray:
     return np.stack(parts, axis=-1).reshape(*parts[0].shape[:-1], -1)
 
 
-# Columns of gate and up in turn.
+# Columns of gate and up alternate.
 IN_TURN = Codec(lambda w, spec: (w[..., ::2], w[..., 1::2]), _interleave)
 _LAYER, _EXPERTS = "model.layers.{}.", "layers/experts/"
 RULES = (

@@ -49,7 +49,7 @@ def codegen_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
       CheckpointError: also for heads that its blocks cannot share evenly.
     """
     config = ConfigReader(raw)
-    config.take("n_ctx", None)  # read, and used for nothing
+    config.take("n_ctx", None)  # read by transformers, but not used
     heads = config.take("n_head")
     if heads % CODEGEN_BLOCKS:
         raise CheckpointError(

@@ -22,12 +22,12 @@ def _parts(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def granite_parts(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What granite has without its feed-forward; logits divided by logits_scaling."""
+    """Fields of granite except its feed-forward; logits_scaling divides the logits."""
     divisor = config.take("logits_scaling")
     if not divisor:
         raise CheckpointError(
-            f"{config.family}: logits_scaling is {divisor}, by which logits are "
-            "divided; take config.json from the model's page again."
+            f"{config.family}: logits_scaling is {divisor}, but logits are divided by "
+            "it; download config.json from the model's page again."
         )
     return _parts(config, raw) | {"logit_scale": 1.0 / divisor}
 

@@ -1,4 +1,4 @@
-"""Granite 3 with experts (IBM 2024): granite, whose experts are in two tensors."""
+"""Granite 3 with experts (IBM 2024): granite with all experts in two tensors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +32,7 @@ FAMILY = Family(
         ),
     ),
     ignored=ROTARY_BUFFERS,
-    # As transformers calls them in memory.
+    # transformers' names in memory -> those in its files.
     renamed=(
         (r"\.experts\.gate_up_proj$", ".input_linear.weight"),
         (r"\.experts\.down_proj$", ".output_linear.weight"),

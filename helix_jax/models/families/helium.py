@@ -18,7 +18,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     if heads * width != parts["width"]:
         raise CheckpointError(
             f"helium: num_attention_heads {heads} of head_dim {width} do not make up "
-            f"hidden_size {parts['width']}; take config.json from the model's page "
+            f"hidden_size {parts['width']}; download config.json from the model's page "
             "again."
         )
     spec = ModelSpec(

@@ -53,9 +53,10 @@ def _parts(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rope(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """rope_parameters, where a fixed alpha of type dynamic is in the base already.
+    """rope_parameters, with the alpha of type dynamic moved into the base.
 
-    The base is theta alpha^(d / (d - 2)) then, and nothing else there is read.
+    With alpha the base is theta alpha^(d / (d - 2)), and only partial_rotary_factor is
+    read besides.
     """
     given = dict(raw.get("rope_parameters") or {})
     alpha, theta = given.get("alpha"), given.get("rope_theta")
@@ -71,8 +72,8 @@ def _rope(raw: Mapping[str, Any]) -> dict[str, Any]:
     ):
         raise CheckpointError(
             f"{raw['model_type']}: rope_parameters of type dynamic with alpha "
-            f"{alpha!r} need it positive, a number rope_theta and heads of more than "
-            f"two features (head_dim); got {given} and head_dim {width!r}."
+            f"{alpha!r} need a positive alpha, a numeric rope_theta and heads of more "
+            f"than two features (head_dim); got {given} and head_dim {width!r}."
         )
     base = theta * alpha ** (width / (width - 2))
     part = {"partial_rotary_factor": given.get("partial_rotary_factor")}

@@ -1,4 +1,4 @@
-"""Names of llama's checkpoints, and of those with the same layout."""
+"""Names of tensors in llama's checkpoints and in those with the same layout."""
 
 from collections.abc import Mapping, Sequence
 
@@ -51,11 +51,11 @@ def gated_rules(
     attention: Sequence[Rule] = ATTENTION,
     ffn: Sequence[Rule] = GATED_FFN,
 ) -> tuple[Rule, ...]:
-    """Rules of llama and its kin. A rule for a tensor that a model lacks does no harm.
+    """Rules of llama and its relatives; rules for absent tensors do no harm.
 
     Args:
       norms: name within a layer -> parameter.
-      attention, ffn: rules of the two branches, where they differ from llama's.
+      attention, ffn: rules of the two branches, if they differ from llama's.
     """
     return (
         Rule("model.embed_tokens.weight", ("embed",), KEEP),

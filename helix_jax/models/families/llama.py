@@ -1,4 +1,4 @@
-"""Llama 1 to 3 (arXiv 2302.13971, 2307.09288, 2407.21783), and models that are llamas.
+"""Llama 1 to 3 (arXiv 2302.13971, 2307.09288, 2407.21783), and models run as llama.
 
 transformers runs InternLM3 (Shanghai AI Laboratory 2025) and IQuest-Coder (2026) with
 llama's own classes.
@@ -12,7 +12,7 @@ from helix_jax.models.families.common import ROTARY_BUFFERS, Family, gated_parts
 from helix_jax.models.families.layout import PRE_NORMS, gated_rules
 from helix_jax.models.spec import ModelSpec
 
-# What the classes of their authors are called.
+# Model type -> the beginning of its authors' class names.
 BORROWERS = {"internlm3": "InternLM3", "iquestcoder": "IQuestCoder"}
 
 

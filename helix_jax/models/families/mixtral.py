@@ -14,7 +14,7 @@ from helix_jax.models.spec import ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of a mixtral config."""
     config = ConfigReader(raw)
-    config.take("router_jitter_noise", None)  # training's
+    config.take("router_jitter_noise", None)  # only in training
     spec = ModelSpec(
         **gated_parts(config, raw),
         experts=read_experts(config),

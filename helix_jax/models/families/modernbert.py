@@ -31,7 +31,7 @@ _TRAINING = """
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a modernbert config: windows that look both ways."""
+    """The spec of a modernbert config: windows in both directions."""
     config = ConfigReader(raw)
     config.expect("is_causal", False)
     for name in _TRAINING:
@@ -91,7 +91,7 @@ FAMILY = Family(
     "modernbert",
     spec_from_hf,
     RULES,
-    # The head of a classifier is made as that of the masked model.
+    # A classifier's head is built like that of the masked model.
     ignored=(r".*inv_freq", *OTHER_HEADS),
     causal=False,
 )

@@ -9,18 +9,18 @@ from helix_jax.models.spec import ExpertSpec
 
 
 def read_experts(config: ConfigReader, **switches: Any) -> ExpertSpec:
-    """The experts of a config, and of each token.
+    """The numbers of experts in a layer and per token, from a config.
 
     Args:
       config: the config.
-      **switches: of `ExpertSpec`, as the family has them.
+      **switches: further fields of `ExpertSpec`.
     """
     count = config.take("num_local_experts", None) or config.take("num_experts")
     per_token = config.take("num_experts_per_tok")
     if per_token > count:
         raise CheckpointError(
             f"{config.family}: num_experts_per_tok is {per_token}, but a layer has "
-            f"{count} experts; take config.json from the model's page again."
+            f"{count} experts; download config.json from the model's page again."
         )
     return ExpertSpec(count, per_token, **switches)
 
@@ -33,7 +33,7 @@ def expert_rules(
     down: str = "experts.{}.down_proj.weight",
     router: str = "gate",
 ) -> list[Rule]:
-    """Rules of a layer's router and experts, each expert's own or all in one tensor.
+    """Rules of a layer's router and experts, stored one by one or all in one tensor.
 
     Args:
       layer: name of the layer's mixture, with its dot.
@@ -49,7 +49,7 @@ def expert_rules(
         *(
             rule._replace(
                 when=lambda spec: False
-            )  # read, and each expert's own written
+            )  # only read; experts are written one by one
             for rule in fused_expert_rules(
                 f"{layer}experts.gate_up_proj", f"{layer}experts.down_proj"
             )

@@ -10,7 +10,7 @@ from helix_jax.models.families.roberta import ROBERTA_HEAD
 from helix_jax.models.rules import KEEP, Rule, dense, norm
 from helix_jax.models.spec import ModelSpec, RelativeBias
 
-_PADDING = 1  # written into its code, whatever the config's pad_token_id
+_PADDING = 1  # fixed in its code, whatever the config's pad_token_id
 _BIAS = RelativeBias(buckets=32, max_distance=128)  # likewise
 
 

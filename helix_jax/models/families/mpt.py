@@ -14,9 +14,9 @@ from helix_jax.models.spec import AlibiSpec, ModelSpec
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of an mpt config.
 
-    What the authors' code honours and transformers' does not is refused, since nothing
-    checks it: another scale of the biases, learned positions, norms of queries and
-    keys.
+    Settings that the authors' code honours but transformers' does not are refused,
+    since there is no reference to check them against: another scale of the biases,
+    learned positions, norms of queries and keys.
     """
     config = ConfigReader(raw)
     config.expect_code("MPT")
@@ -32,7 +32,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     config.expect("no_bias", True)
     config.expect("logit_scale")
     config.expect("norm_type", "low_precision_layernorm", "layernorm")
-    # Gradients, devices, and a switch that the biases by distance turn off.
+    # For gradients and devices, and a switch that the biases by distance override.
     for name in ("embedding_fraction", "init_device", "learned_pos_emb"):
         config.take(name, None)
     attention = ConfigReader(config.take("attn_config") | {"model_type": "mpt"})

@@ -10,8 +10,8 @@ from helix_jax.models.families.common import Family, read_rope
 from helix_jax.models.rules import KEEP, QKV_ROWS, Rule, dense, fused_dense, norm
 from helix_jax.models.spec import ModelSpec
 
-# What the published code reads, in a spelling of its own, and what it must say: the
-# value of transformers' attribute, one value, or (the last) anything.
+# Attributes of the published code, and what they must be: equal to an attribute of
+# transformers (_RENAMED), one value (_FIXED), or anything (_FREE).
 _RENAMED = {
     "n_embd": "hidden_size",
     "n_head": "num_attention_heads",
@@ -47,10 +47,10 @@ def check_published(raw: Mapping[str, Any], *, code: bool) -> None:
 
     Args:
       raw: the config.
-      code: whether it names that code; then nothing may be in it that is not known.
+      code: whether it names that code; if so, unknown attributes are refused too.
 
     Raises:
-      CheckpointError: names the attribute.
+      CheckpointError: there is such an attribute; the message names it.
     """
     wanted = {name: raw.get(own) for name, own in _RENAMED.items()} | _FIXED
     for name, value in raw.items():
@@ -67,7 +67,7 @@ def check_published(raw: Mapping[str, Any], *, code: bool) -> None:
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of a nomic_bert config, as transformers has it without other code."""
+    """The spec of a nomic_bert config, as transformers' own class computes it."""
     config = ConfigReader(raw)
     check_published(raw, code=config.expect_code("NomicBert"))
     heads = config.take("num_attention_heads")
@@ -88,7 +88,8 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
 
 _BASE = "nomic_bert."
 _LAYER = f"{_BASE}encoder.layers.{{}}."
-# As published, heads side by side; apart within transformers, and never written so.
+# Published checkpoints fuse these projections; transformers has them apart in memory,
+# and they are never written so.
 _APART = [
     rule._replace(when=lambda spec: False)
     for name in "qkv"

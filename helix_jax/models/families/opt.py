@@ -13,7 +13,7 @@ POSITION_OFFSET = 2  # the first two rows of the position table are never used
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of an opt config; the 350M model norms after each residual."""
+    """The spec of an opt config; the 350M model has a norm after each residual."""
     config = ConfigReader(raw)
     parts = plain_parts(config, raw, activation="activation_function")
     before = config.take("do_layer_norm_before", True)

@@ -19,7 +19,7 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
         config.expect(bias, False)
     for factor in ("full_attn_mod", "interpolate_factor"):  # Phi-4 mini names them
         config.expect(factor, 1)
-    # transformers has put it into rope_parameters where the type needs it
+    # transformers has copied it into rope_parameters if the type needs it.
     config.take("original_max_position_embeddings", None)
     config.expect_code("Phi3")
     spec = ModelSpec(**parts, windows=equal_windows(config))

@@ -14,7 +14,7 @@ from helix_jax.models.spec import ModelSpec
 
 def _shared(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
     parts = gated_parts(config, raw)
-    # Layers without experts among others with them would be another kind of block.
+    # Layers without experts among layers with them would need another kind of block.
     config.expect("mlp_only_layers", [])
     config.expect("decoder_sparse_step", 1)
     return parts | {"ffn_width": config.take("moe_intermediate_size")}

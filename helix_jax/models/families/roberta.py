@@ -1,4 +1,4 @@
-"""Roberta (arXiv 1907.11692) and its kin; some with norms before, not behind, blocks.
+"""Roberta (arXiv 1907.11692) and its relatives; some have norms before their branches.
 
 xlm-roberta (arXiv 1911.02116), camembert (1911.03894), data2vec-text (2202.03555),
 xlm-roberta-xl (2105.00572), roberta-prelayernorm (1904.01038).
@@ -24,10 +24,10 @@ from helix_jax.models.spec import ModelSpec
 
 
 def roberta_from_hf(raw: Mapping[str, Any], **own: Any) -> ModelSpec:
-    """The spec of a config of roberta or its kin.
+    """The spec of a config of roberta or one of its relatives.
 
-    Positions are counted from the padding id on, and by it: a padding token within the
-    text takes none. The mlm head's activation is gelu, whatever the layers'.
+    The first token's row in the position table is the padding id + 1, and a padding
+    token within the text takes no position. The mlm head's activation is always gelu.
 
     Args:
       raw: the config.

@@ -1,4 +1,4 @@
-"""SmolLM3 (Hugging Face 2025) and CWM (arXiv 2510.02387): llama, layer by layer."""
+"""SmolLM3 (Hugging Face 2025) and CWM (arXiv 2510.02387): llama with unlike layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def smollm3_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     config = ConfigReader(raw)
     parts = gated_parts(config, raw)
     bias = config.take("attention_bias", False)
-    rotate = config.take("no_rope_layers")  # 1 where one does, in spite of its name
+    rotate = config.take("no_rope_layers")  # despite its name, 1 for layers that do
     if len(rotate) != parts["num_layers"]:
         raise CheckpointError(
             f"smollm3: no_rope_layers must be 0 or 1 for each of {parts['num_layers']} "

@@ -21,8 +21,8 @@ def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
     """The spec of the encoder of a t5 config.
 
     From a folder with both halves only the encoder is read: its states are those of the
-    text; the decoder needs a second text. Positions are relative and without end;
-    `max_tokens` is the length of the training, 512 if the config does not say.
+    text; the decoder needs a second text. Positions are relative and unlimited;
+    `max_tokens` is the length used in training, 512 if the config does not say.
     """
     config = ConfigReader(raw)
     config.expect("is_decoder", False)
@@ -65,8 +65,8 @@ def _feed_forward(config: ConfigReader) -> tuple[bool, str]:
     if derived != (gated, name) or name not in ACTIVATION_NAMES:
         raise CheckpointError(
             f"{config.family}: config attribute 'feed_forward_proj' is {named!r}, with "
-            f"is_gated_act {derived[0]} and dense_act_fn {derived[1]!r}; expected what "
-            f"agrees, with one of {', '.join(ACTIVATION_NAMES)}."
+            f"is_gated_act {derived[0]} and dense_act_fn {derived[1]!r}; expected them "
+            f"to agree, on one of {', '.join(ACTIVATION_NAMES)}."
         )
     return gated, ACTIVATION_NAMES[name]
 

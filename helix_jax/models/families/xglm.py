@@ -1,4 +1,4 @@
-"""XGLM (Lin et al. 2021, arXiv 2112.10668): opt with positions by sines."""
+"""XGLM (Lin et al. 2021, arXiv 2112.10668): opt with sinusoidal positions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,18 +12,18 @@ from helix_jax.models.spec import ModelSpec
 
 
 def spec_from_hf(raw: Mapping[str, Any]) -> ModelSpec:
-    """The spec of an xglm config. Its norms have torch's epsilon.
+    """The spec of an xglm config. Its norms have torch's default epsilon.
 
     Raises:
-      CheckpointError: also for a padding id at which a token's position would be
-        blanked out, or a width that sines and cosines cannot share.
+      CheckpointError: also for a padding id that would blank out a token's position, or
+        a width that sines and cosines cannot share.
     """
     config = ConfigReader(raw)
     padding = raw.get("pad_token_id")
     if padding is not None and padding >= POSITION_OFFSET:
         raise CheckpointError(
-            f"xglm: config attribute 'pad_token_id' is {padding}; transformers has no "
-            f"position {padding - POSITION_OFFSET} then. Expected 0, 1 or None."
+            f"xglm: config attribute 'pad_token_id' is {padding}; transformers then "
+            f"has no position {padding - POSITION_OFFSET}. Expected 0, 1 or None."
         )
     parts = plain_parts(
         config,

@@ -1,7 +1,7 @@
-"""Models that transformers runs by torch: families that are not native, packed weights.
+"""Models that transformers runs with torch: non-native families and packed weights.
 
-Nothing else of helix_jax imports torch, and this does so only once a model is asked
-for, so that it can be installed without: pip install 'helix_jax[torch]'.
+torch is imported only when a model needs it, so helix_jax can be installed without it;
+pip install 'helix_jax[torch]' adds it.
 """
 
 from typing import TYPE_CHECKING

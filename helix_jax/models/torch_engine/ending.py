@@ -16,7 +16,7 @@ from helix_jax.errors import CheckpointError
 from helix_jax.models.torch_engine.library import refusing, torch_library
 
 PROBE = 5  # tokens of the pass that is watched
-# Of a state's largest number; padding that is seen changes it in the first digits.
+# Relative to a state's largest number; padding that is seen changes the first digits.
 TOLERANCES = {"float32": 1e-4, "float16": 0.02, "bfloat16": 0.05}
 
 
@@ -26,9 +26,9 @@ class Ending(NamedTuple):
     Attributes:
       num_layers: L.
       norm: the final norm, a module; None if the stream ends without one.
-      follower: the first module that reads h_L; None where h_L is what is returned.
-      vectors: for h_0 ... h_L, whether it is one vector of the width a token.
-      padded: whether a text's states are the same beside padding.
+      follower: the first module that reads h_L; None if h_L itself is returned.
+      vectors: for each of h_0 ... h_L, whether it is one vector of width D per token.
+      padded: whether padding leaves a text's states unchanged.
     """
 
     num_layers: int
@@ -39,7 +39,7 @@ class Ending(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """One call of a module: the first tensor that it read, and that it made."""
+    """One call of a module: the first tensors that it read and returned."""
 
     module: Any
     read: Any
@@ -47,7 +47,7 @@ class _Call(NamedTuple):
 
 
 def run_network(network: Any, tokens: Any, mask: Any, *, inner: bool) -> Any:
-    """The output of transformers for tokens [B, T] and mask [B, T], both of torch."""
+    """The network's output for tokens [B, T] and mask [B, T], both torch tensors."""
     takes = inspect.signature(network.forward).parameters
     open_ended = any(one.kind is one.VAR_KEYWORD for one in takes.values())
     given = {"attention_mask": mask, "use_cache": False}
@@ -63,15 +63,15 @@ def find_ending(network: Any, width: int, vocab_size: int) -> Ending:
     """Watch one pass of a network over a few tokens.
 
     Args:
-      network: a module of transformers that reads text, in evaluation.
+      network: a module of transformers that reads text, in evaluation mode.
       width, vocab_size: D and V.
 
     Raises:
-      CheckpointError: it does not run on text alone, or it cannot be told how its last
-        state comes about.
+      CheckpointError: it does not run on text alone, or how it makes its last state
+        cannot be identified.
     """
     torch, name = torch_library("a model"), type(network).__name__
-    # Of the middle of the vocabulary, where no special tokens are.
+    # From the middle of the vocabulary, where there are no special tokens.
     ids = [(vocab_size // 2 + step) % vocab_size for step in range(2 * PROBE)]
     tokens = torch.tensor([ids[:PROBE]], device=network.device)
     with refusing(f"run {name} on text alone"):
@@ -105,8 +105,8 @@ def _after_blocks(
             return before.module, before.module, before.read
     made = "no module" if maker is None else f"a {type(maker.module).__name__}"
     raise CheckpointError(
-        f"{name}: its last state is made by {made} and not by a block or a norm, so "
-        "that the stream before the final norm cannot be told; the engine torch does "
+        f"{name}: its last state comes from {made}, not from a block or a norm, so "
+        "the stream before the final norm cannot be identified; the engine torch does "
         "not run it."
     )
 
@@ -133,19 +133,19 @@ def _watch(network: Any, tokens: Any) -> tuple[Any, list[_Call]]:
 
 
 def _maker(calls: Iterable[_Call], state: Any) -> _Call | None:
-    """The first call that made a state; of nested modules the innermost."""
+    """The first call that returned a state: the innermost of nested modules."""
     torch = torch_library("a model")
     for call in calls:
         if not torch.is_tensor(call.made) or call.made.ndim != state.ndim:
             continue
-        # Some pad texts by themselves, and cut that off at the end.
+        # Some networks pad texts themselves, and cut the padding off at the end.
         if torch.equal(call.made[:, : state.shape[1]], state):
             return call
     return None
 
 
 def _in_lists(network: Any) -> set[int]:
-    """The modules in lists: blocks are in one, what follows them is not."""
+    """Ids of the modules in lists: blocks are in one, what follows them is not."""
     lists = torch_library("a model").nn.ModuleList
     return {
         id(inner)
@@ -160,7 +160,7 @@ def _is_norm(module: Any) -> bool:
 
 
 def _stands_padding(network: Any, ids: list[int], alone: Any) -> bool:
-    """Whether a text in a longer batch has the states that it has alone."""
+    """Whether a text in a batch with a longer one has the states that it has alone."""
     torch = torch_library("a model")
     rope = str(getattr(network.config, "rope_parameters", ""))
     if "longrope" in rope or "dynamic" in rope:

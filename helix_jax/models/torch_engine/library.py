@@ -1,4 +1,4 @@
-"""The torch and transformers libraries, imported once a torch model is asked for."""
+"""The torch and transformers libraries, imported only when a torch model is needed."""
 
 import contextlib
 import importlib
@@ -11,7 +11,7 @@ from helix_jax.transformers_names import transformers_names
 
 
 def trouble() -> tuple[type[Exception], ...]:
-    """What these libraries raise for a model that they cannot make, load or run."""
+    """The exceptions of these libraries for a model they cannot make, load or run."""
     from huggingface_hub.errors import StrictDataclassError
 
     return (
@@ -34,7 +34,7 @@ def has_torch() -> bool:
 
 
 def torch_library(name: str) -> Any:
-    """The torch module, for a model of a name.
+    """The torch module; `name`, the model that needs it, is for the message.
 
     Raises:
       CheckpointError: it is not installed.
@@ -57,10 +57,10 @@ def versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def refusing(doing: str) -> Iterator[None]:
-    """Turn what these libraries raise into one line.
+    """Turn the exceptions of these libraries into a CheckpointError of one line.
 
     Raises:
-      CheckpointError: what could not be done, and what the library said.
+      CheckpointError: says what could not be done, and what the library said.
     """
     try:
         yield

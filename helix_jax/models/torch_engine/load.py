@@ -32,11 +32,12 @@ def load_torch_model(
       revision: branch, tag or commit of a hub id.
 
     Returns:
-      TorchModel, on a GPU where torch has one.
+      TorchModel, on a GPU if torch has one.
 
     Raises:
-      CheckpointError: torch is not installed, no such folder, code of its own, an
-        adapter, weights that do not fit, or a network whose streams cannot be told.
+      CheckpointError: torch is not installed, no such folder, a model with its own
+        code, an adapter, weights that do not fit, or a network whose streams cannot be
+        identified.
     """
     torch = torch_library(name_or_path)
     if dtype not in DTYPES:
@@ -57,9 +58,9 @@ def load_torch_model(
     ending = find_ending(network, spec.width, spec.vocab_size)
     if ending.num_layers != spec.num_layers:
         raise CheckpointError(
-            f"{folder}: {spec.family} gives states of {ending.num_layers} layers and "
-            f"its config says {spec.num_layers}, so that layers have no certain "
-            "numbers; the engine torch does not run it."
+            f"{folder}: {spec.family} gives states of {ending.num_layers} layers, but "
+            f"its config says {spec.num_layers}, so layers cannot be numbered with "
+            "certainty; the engine torch does not run it."
         )
     record = {
         "model": model_name(name_or_path),
@@ -76,15 +77,15 @@ def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
     """The network with its weights, on its device.
 
     Raises:
-      CheckpointError: transformers refuses them, or leaves parameters at random.
+      CheckpointError: transformers refuses them, or leaves parameters at random values.
     """
     torch = torch_library(str(folder))
-    # float32 is not to be rounded to fewer bits; products of matrices are not either.
+    # float32 must not be rounded to fewer bits; matrix products do not by default.
     torch.backends.cudnn.allow_tf32 = False
     named = {"gguf_file": packed} if packed else {"config": config}
     gpu = torch.cuda.is_available()
     quantised = packed or getattr(config, "quantization_config", None)
-    if gpu and quantised:  # which cannot be moved once it is made
+    if gpu and quantised:  # which cannot be moved once they are loaded
         named["device_map"] = "cuda"
     with refusing(f"load {folder}"):
         network, info = network_class(config).from_pretrained(
@@ -101,7 +102,7 @@ def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
     random = sorted(
         name
         for name in info["missing_keys"]
-        # Poolers follow the hidden states, and lie unused in most checkpoints.
+        # Poolers come after the hidden states, and checkpoints may lack them.
         if "pooler" not in name and id(parameters.get(name)) in reads
     )
     wrong = random + sorted(str(key) for key in info["mismatched_keys"])
@@ -122,12 +123,12 @@ def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
         raise CheckpointError(
             f"{folder}: transformers' {config.model_type} leaves {len(unread)} tensors "
             f"of its blocks unread: {', '.join(unread[:6])}. It computes something "
-            "else than the model did that they were trained in."
+            "other than the model that they were trained in."
         )
     return network.eval().requires_grad_(False)
 
 
 def _block(key: str) -> str:
-    """The name of a tensor's block, up to its number; empty if it is in none."""
+    """The name of a tensor's block, up to its number; "no block" if it is in none."""
     found = re.match(r".*?\.\d+(?=\.)", key)
     return found[0] if found else "no block"

@@ -1,4 +1,4 @@
-"""What a torch model is, read from its config: sizes, and which class computes it."""
+"""The sizes of a torch model, and the class that computes it, read from its config."""
 
 import dataclasses
 import importlib.util
@@ -39,8 +39,8 @@ def read_torch_config(folder: Path) -> Any:
     """The transformers config of a folder, or of the GGUF file in it.
 
     Raises:
-      CheckpointError: no config, a model type that transformers does not have, or a
-        class that is none of its own (code of a model is never run).
+      CheckpointError: no config, or a model type or class that transformers does not
+        have (a model's own code is never run).
     """
     AutoConfig, CONFIG_MAPPING = transformers_names("AutoConfig", "CONFIG_MAPPING")
     packed = packed_file(folder)
@@ -51,16 +51,16 @@ def read_torch_config(folder: Path) -> Any:
     kind = raw["model_type"]
     if code := model_code(raw):
         raise CheckpointError(
-            f"{folder}: the model wants code of its authors "
+            f"{folder}: the model needs its authors' code "
             f"({', '.join(sorted(code))}), which is never run here. If transformers' "
-            "own class computes the same, take auto_map out of config.json; else take "
-            "a model without such code."
+            "own class computes the same, remove auto_map from config.json; otherwise "
+            "use a model without such code."
         )
     if kind not in CONFIG_MAPPING:
         raise CheckpointError(
             f"{folder}: model_type {kind!r} is not one of transformers' own. Update "
-            "transformers if the model is newer; else take one whose weights are in a "
-            "format that transformers has."
+            "transformers if the model is newer; otherwise use one whose weights are "
+            "in a format that transformers has."
         )
     check_architectures(raw, folder / "config.json")
     with refusing(f"read {folder / 'config.json'}"):
@@ -80,8 +80,8 @@ def packed_file(folder: Path) -> str | None:
         return None
     if len(packed) > 1:
         raise CheckpointError(
-            f"{folder} holds several GGUF files ({', '.join(packed[:6])}); leave one "
-            "in a folder of its own and name that."
+            f"{folder} holds several GGUF files ({', '.join(packed[:6])}); put one "
+            "in a folder of its own and name that folder."
         )
     if importlib.util.find_spec("gguf") is None:
         raise CheckpointError(
@@ -94,7 +94,7 @@ def packed_file(folder: Path) -> str | None:
 def network_class(config: Any) -> Any:
     """The class of transformers that gives a model's hidden states.
 
-    Of encoder-decoders that have a class for their encoder, the encoder alone.
+    For an encoder-decoder that has a class for its encoder, the encoder alone.
     """
     AutoModel, encoders = transformers_names(
         "AutoModel", "MODEL_FOR_TEXT_ENCODING_MAPPING"
@@ -102,12 +102,12 @@ def network_class(config: Any) -> Any:
     encoder = encoders.get(type(config), None)
     if encoder is None or not encoder.__name__.endswith("EncoderModel"):
         return AutoModel
-    config.is_encoder_decoder = False  # which these classes expect, or see to
+    config.is_encoder_decoder = False  # these classes expect this, or set it
     return encoder
 
 
 def make_network(config: Any) -> Any:
-    """A network with the parameters that its class draws."""
+    """A network with the initial parameters of its class."""
     kind = network_class(config)
     return kind(config) if hasattr(kind, "config_class") else kind.from_config(config)
 
@@ -125,7 +125,7 @@ def read_torch_spec(folder: Path) -> TorchSpec:
     """The sizes of a model folder, from a network without memory for its weights.
 
     Raises:
-      CheckpointError: as `read_torch_config`, or sizes that cannot be told.
+      CheckpointError: as `read_torch_config`, or sizes that cannot be found.
     """
     torch = torch_library(str(folder))
     config = read_torch_config(folder)
@@ -141,7 +141,7 @@ def spec_of(network: Any, folder: Path) -> TorchSpec:
         embedding = network.get_input_embeddings()
     except (AttributeError, NotImplementedError) as error:
         raise CheckpointError(
-            f"{folder}: its {type(network).__name__} has no embedding of tokens that "
+            f"{folder}: its {type(network).__name__} has no token embedding that "
             "transformers finds; the engine torch runs models of text."
         ) from error
     read = {
@@ -152,7 +152,7 @@ def spec_of(network: Any, folder: Path) -> TorchSpec:
     sizes = {name: size for name, size in read.items() if isinstance(size, int)}
     if unknown := [name for name in read if name not in sizes]:
         raise CheckpointError(
-            f"{folder}: the engine torch does not find {', '.join(unknown)} of a "
+            f"{folder}: the engine torch does not find {', '.join(unknown)} of "
             f"{config.model_type}; it runs models of text with blocks one after "
             "another."
         )
@@ -166,7 +166,7 @@ def spec_of(network: Any, folder: Path) -> TorchSpec:
 
 
 def _context(network: Any, config: Any) -> int:
-    """The longest text, padding rows of the table of positions left out."""
+    """The longest text in tokens, not counting padding rows of the position table."""
     named = [getattr(config, name, None) for name in CONTEXTS]
     limits = [size for size in named if isinstance(size, int) and size > 0][:1]
     for name, module in network.named_modules():

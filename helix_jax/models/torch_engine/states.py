@@ -13,13 +13,13 @@ from helix_jax.models.torch_engine.spec import TorchSpec
 
 
 class TorchModel(NamedTuple):
-    """A model that torch runs; what `Model` is to a native one.
+    """A model that torch runs; the counterpart of `Model`.
 
     Attributes:
       spec: its sizes.
       network: the transformers module that reads text, on its device.
       ending: what follows its blocks.
-      fingerprint: JSON-able: as of `Model`, and engine: the versions that its states
+      fingerprint: JSON-able: as for `Model`, and engine: the versions that its states
         depend on.
       folder: where its files are.
     """
@@ -57,7 +57,7 @@ def torch_states(
       [n, B, T, D] float32; values at padding are meaningless.
 
     Raises:
-      ValueError: a layer whose state is not one vector a token, or a text longer than
+      ValueError: a layer whose state is not one vector per token, or a text longer than
         the model's context.
     """
     require_vectors(model, layers)
@@ -68,7 +68,7 @@ def torch_states(
             f"of {longest}; truncate it."
         )
     states = np.zeros((len(layers), *tokens.shape, model.spec.width), np.float32)
-    # Where states would depend on the padding: texts of one length at a time.
+    # If states would depend on padding, texts of one length are run at a time.
     together = model.ending.padded
     for length in [longest] if together else np.unique(lengths):
         rows = np.flatnonzero(lengths == length) if not together else slice(None)
@@ -79,7 +79,7 @@ def torch_states(
 
 
 def require_vectors(model: TorchModel, layers: Sequence[int]) -> None:
-    """Raise ValueError for a layer whose state is not one vector of width D a token."""
+    """Raise ValueError for a layer whose state is not one vector [D] per token."""
     wrong = [layer for layer in layers if not model.ending.vectors[layer]]
     if wrong:
         right = [layer for layer, own in enumerate(model.ending.vectors) if own]
@@ -124,7 +124,7 @@ def _run(
 
 @contextlib.contextmanager
 def _reading(module: Any) -> Iterator[list[Any]]:
-    """What a module reads meanwhile, its first tensor of each call."""
+    """The first tensor that a module reads in each of its calls inside the context."""
     torch, read = torch_library("a model"), list[Any]()
     if module is None:
         yield read
