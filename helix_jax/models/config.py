@@ -84,7 +84,7 @@ ADVICE = {
         "such code"
     ),
     "is_causal": (
-        "its attention does not have the direction of {family}'s, which is not "
+        "its attention has another direction than {family}'s, which is not "
         "supported; its states would be wrong"
     ),
     "quantization_config": (

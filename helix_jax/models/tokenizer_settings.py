@@ -94,9 +94,9 @@ def _add_declared(core: Tokenizer, token: Declared, files: TokenizerFiles) -> No
     where = f"{files.folder / token.file}: the token {token.content!r}"
     own, holder = core.token_to_id(token.content), core.id_to_token(token.index)
     if own not in (None, token.index) or holder not in (None, token.content):
-        found = f"has id {own}" if own is not None else f"is {holder!r} at that id"
+        found = f"it has {own}" if own is not None else f"{holder!r} has that id"
         raise CheckpointError(
-            f"{where} has id {token.index}, but in the vocabulary it {found}; they do "
+            f"{where} has id {token.index}, but in the vocabulary {found}; they do "
             "not belong together. Take both files from one version of the model."
         )
     there = core.get_added_tokens_decoder().get(token.index)

@@ -44,8 +44,7 @@ def take_text(outer: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
       outer: the full config of the wrapper; what is used here counts as read.
-      raw: the config as in the file; old files have no text_config, its attributes
-        stand outside.
+      raw: the config as in the file; old files have text attributes at the top level.
     """
     text = dict(outer.take("text_config"))
     text["tie_word_embeddings"] = outer.take("tie_word_embeddings", True)

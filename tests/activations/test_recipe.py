@@ -142,7 +142,7 @@ def test_a_transformer_in_a_folder_of_its_own(gemma, tmp_path, changed):
     assert record["modules"] == ["dense identity 40", "dense tanh 12", "normalize"]
     assert record["max_tokens"] == 20
     shutil.rmtree(root / "0_Transformer")
-    with pytest.raises(CheckpointError, match=r"but modules.json.*folder of its own"):
+    with pytest.raises(CheckpointError, match=r"but modules.json.*in a subfolder"):
         load_model(str(root))
 
 
@@ -283,7 +283,7 @@ REFUSED = [
     (
         "sentence_bert_config.json",
         lambda record: record | {"do_lower_case": True},
-        "do_lower_case is True, and the tokenizer itself keeps capitals",
+        "do_lower_case is True, but the tokenizer itself keeps capitals",
     ),
     (
         "sentence_bert_config.json",
@@ -298,7 +298,7 @@ REFUSED = [
     (
         "config_sentence_transformers.json",
         lambda record: record | {"default_prompt_name": "passage"},
-        "default_prompt_name one of them",
+        "default_prompt_name one of the names",
     ),
 ]
 

@@ -100,6 +100,6 @@ def test_caches_of_another_form_are_refused(twin):
     form = cache_form(model.spec)
     with pytest.raises(ValueError, match=r"states need shape \[6, 2, 4, 24\]"):
         write_states(jnp.zeros((6, 2, 5, 24)), form, cache, jnp.ones((2, 4), bool))
-    with pytest.raises(ValueError, match="the cache has 16 slots a row"):
+    with pytest.raises(ValueError, match="the cache has 16 slots per row"):
         write_states(jnp.zeros((6, 2, 17, 24)), form, cache, jnp.ones((2, 17), bool))
     assert isinstance(model.spec, ModelSpec)

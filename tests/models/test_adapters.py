@@ -189,7 +189,10 @@ SETTINGS = [
     ({"trainable_token_indices": [1]}, r"'trainable_token_indices'"),
     ({"alora_invocation_tokens": [1, 2]}, r"'alora_invocation_tokens'"),
     ({"made_up_variant": {"a": 1}}, r"'made_up_variant'"),
-    ({"r": 3}, r"_proj has factors \[4, 32\] and \[48, 4\], its config says rank 3"),
+    (
+        {"r": 3},
+        r"_proj has factors \[4, 32\] and \[48, 4\], but its config says rank 3",
+    ),
     ({"r": "4"}, r"'r': '4'"),
     ({"lora_alpha": None}, r"'lora_alpha': None"),
     ({"r": True}, r"'r': True"),
@@ -206,7 +209,10 @@ SETTINGS = [
 ]
 FILES = [
     (lambda t: {k: v for k, v in t.items() if k != A}, r"q_proj has only \['B'\]"),
-    (lambda t: t | {A: SMALL}, r"for a tensor of \[48, 30\], the base has \[48, 32\]"),
+    (
+        lambda t: t | {A: SMALL},
+        r"needs a tensor of shape \[48, 30\], the base has \[48, 32\]",
+    ),
     (
         lambda t: (
             t

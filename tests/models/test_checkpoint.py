@@ -304,7 +304,10 @@ DAMAGES = {
         r"'model\.layers\.0\.extra'"
         r" \[48, 32\] matches no rule of family 'llama'",
     ),
-    "extra layer": (tensor(Q.replace("1", "7"), ONES), r"is layer 7, the config has 3"),
+    "extra layer": (
+        tensor(Q.replace("1", "7"), ONES),
+        r"is layer 7, but the config has 3",
+    ),
     "bias not in config": (
         tensor(Q.replace("weight", "bias"), ONES[:, 0]),
         r"config says this model does not have",
@@ -315,7 +318,7 @@ DAMAGES = {
     "wrong shape": (
         tensor(Q, ONES[:40]),
         r"q_proj.*\[40, 32\] has the wrong shape: "
-        r"it gives \[\(32, 40\)\], the config wants \[\(32, 48\)\]",
+        r"it gives \[\(32, 40\)\], the config needs \[\(32, 48\)\]",
     ),
     "integers": (retyped(Q, np.int8), r"is I8, expected float32.*Quantised"),
     "other model": (config(num_hidden_layers=4), r"9 parameters of the config have no"),
@@ -362,7 +365,9 @@ def test_eight_bit_floats_are_quantised(folder):
 def test_values_beyond_float16(folder):
     rewrite(folder, lambda t: t | {Q: t[Q] * 1e6})
     load_model(str(folder), dtype="bfloat16")
-    with pytest.raises(CheckpointError, match="float16 cannot; load it as bfloat16"):
+    with pytest.raises(
+        CheckpointError, match="too large for float16; load it as bfloat16"
+    ):
         load_model(str(folder), dtype="float16")
 
 
@@ -436,7 +441,7 @@ OTHER_FOLDERS = {
     "diffusion": (touch("model_index.json", "unet/config.json"), "a diffusion pipelin"),
     "runs of a trainer": (
         touch("checkpoint-50/config.json", "trainer_state.json"),
-        r"its folders checkpoint-50 have; name one of them",
+        r"its folders checkpoint-50 have one; name one of them",
     ),
     "weights alone": (touch("model.safetensors"), r"but model\.safetensors; fetch con"),
     "empty": (touch(), r"is it a model folder\? Name one with config\.json"),

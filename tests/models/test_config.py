@@ -175,7 +175,7 @@ def test_what_transformers_does_not_define_is_passed_over(
     with caplog.at_level(logging.DEBUG, logger="helix_jax"):
         assert spec_of(tmp_path, config | {"made_up_switch": value}) == plain
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith(f"{family}: passed over config attributes that")
+    assert line.startswith(f"{family}: ignored config attributes that")
     assert line.endswith("made_up_switch")
 
 
@@ -327,8 +327,8 @@ ADVICE = [
         INT4,
         "weights are quantised, which the engine jax does not read; use --engine=tor",
     ),
-    ("gpt2", "auto_map", {"AutoModel": "m.M"}, "code of its authors, which is never"),
-    ("phi3", "auto_map", {"AutoModel": "m.M"}, "code of its authors, which is never"),
+    ("gpt2", "auto_map", {"AutoModel": "m.M"}, "its authors' code, which is never"),
+    ("phi3", "auto_map", {"AutoModel": "m.M"}, "its authors' code, which is never"),
 ]
 
 

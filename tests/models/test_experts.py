@@ -181,7 +181,7 @@ DAMAGES = {
     r"layers/experts/gate/kernel\[1\]\[2\]": lambda t: t.pop(
         f"{LAYER}experts.2.w1.weight"
     ),
-    "expert 9, the config has 4": lambda t: t.update(
+    "expert 9, but the config has 4": lambda t: t.update(
         {f"{LAYER}experts.9.w1.weight": t[f"{LAYER}experts.0.w1.weight"]}
     ),
     "sets 'layers/experts/down/kernel' twice": lambda t: t.update(

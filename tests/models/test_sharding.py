@@ -253,7 +253,9 @@ def test_meshes_that_are_none(text, message):
 def test_a_mesh_has_as_many_devices_as_there_are():
     assert parse_mesh(" tensor:2, data:4") == {"data": 4, "tensor": 2}
     assert make_mesh({"data": 1}, jax.devices()[:1]).shape["tensor"] == 1
-    with pytest.raises(MeshError, match=r"data:2,tensor:4 has 8 devices, there are 1;"):
+    with pytest.raises(
+        MeshError, match=r"data:2,tensor:4 needs 8 devices, there are 1;"
+    ):
         make_mesh({"data": 2, "tensor": 4}, jax.devices()[:1])
 
 
@@ -277,7 +279,7 @@ def test_a_mesh_has_as_many_devices_as_there_are():
             r"50 features of feed-forward layers, .* give tensor:1 or 2",
         ),
         (SPEC, "fsdp:5", r"32 features, which the mesh's fsdp:5"),
-        (SPEC, "expert:2", r"made has no experts, the mesh has expert:2"),
+        (SPEC, "expert:2", r"made has no experts, but the mesh has expert:2"),
         (MOE, "expert:4", r"6 experts, .* give expert:1 or 2 or 3"),
         (
             dataclasses.replace(MOE, num_heads=8, num_kv_heads=8),
@@ -322,7 +324,7 @@ def test_as_few_devices_as_hold_a_model():
         "fsdp": 3,
     }
     with pytest.raises(
-        MeshError, match=r"do not fit on 8 devices with .* take a smaller"
+        MeshError, match=r"do not fit on 8 devices with .* use a smaller"
     ):
         chosen(0.1)
 
@@ -331,7 +333,7 @@ def test_the_flag_reaches_the_model(twin):
     folder = str(twin("llama")[1].folder)
     model = load_model(folder, mesh="data:1")
     assert mesh_of(model.params).size == 1
-    with pytest.raises(MeshError, match=r"tensor:4 has 4 devices, there are 1"):
+    with pytest.raises(MeshError, match=r"tensor:4 needs 4 devices, there are 1"):
         load_model(folder, mesh="tensor:4")
     with pytest.raises(MeshError, match=r"llama has 4 heads"):
         load_model(folder, mesh="tensor:3")

@@ -231,7 +231,7 @@ def frame(folder, *steps, **settings):
 
 @pytest.mark.parametrize("single", [[BEGIN], [TEXT, TEXT], [BEGIN, OTHER]])
 def test_templates_that_leave_a_text_out_or_repeat_it(folder, single):
-    with pytest.raises(CheckpointError, match="expected it once, as sequence A"):
+    with pytest.raises(CheckpointError, match="expected a text once, as sequence A"):
         load_tokenizer(frame(folder, template(*single)))
 
 
@@ -247,7 +247,7 @@ def test_what_is_put_around_texts_is_measured(folder):
         Tokenizer.from_file(f"{frame(folder, *lost)}/tokenizer.json").encode("ab").ids
         == []
     )
-    with pytest.raises(CheckpointError, match="expected it once, as sequence A"):
+    with pytest.raises(CheckpointError, match="expected a text once, as sequence A"):
         load_tokenizer(str(folder))
     kept = template(BEGIN, TEXT), template(TEXT, BEGIN) | {"pair": [TEXT, OTHER]}
     path = frame(folder, *kept)
@@ -270,7 +270,10 @@ def test_bytes_as_a_normalizer_put_no_space_anywhere(folder, asked):
     [
         ({"add_bos_token": True}, "add_bos_token is true, but no bos_token is named"),
         ({"add_eos_token": "yes"}, "add_eos_token must be true, false or null"),
-        ({"do_lower_case": True}, "do_lower_case is true, the tokenizer's own file"),
+        (
+            {"do_lower_case": True},
+            "do_lower_case is true, but the tokenizer's own file",
+        ),
         ({"strip_accents": True}, "strip_accents is true"),
         ({"tokenize_chinese_chars": True}, "tokenize_chinese_chars is true"),
         ({"add_prefix_space": True}, "add_prefix_space is true"),
@@ -289,11 +292,11 @@ def test_bytes_as_a_normalizer_put_no_space_anywhere(folder, asked):
         ({"added_tokens_decoder": []}, "added_tokens_decoder: expected an object"),
         ({"added_tokens_decoder": {"x": {"content": "a"}}}, "expected ids as keys"),
         ({"added_tokens_decoder": {"1": {"content": "</s>"}}}, "'</s>' has id 1"),
-        ({"added_tokens_decoder": {"1": {"content": "new"}}}, "'<s>' at that id"),
+        ({"added_tokens_decoder": {"1": {"content": "new"}}}, "'<s>' has that id"),
         ({"added_tokens_decoder": {"900": {"content": "new"}}}, "next free id is 259"),
         (
             {"added_tokens_decoder": {"1": {"content": "<s>", "lstrip": True}}},
-            "has lstrip true, and the tokenizer's own file false",
+            "has lstrip true, but the tokenizer's own file false",
         ),
     ],
 )
@@ -324,7 +327,7 @@ def test_a_tokenizer_that_draws_merges_by_chance(folder):
     record = json.loads((folder / "tokenizer.json").read_text())
     record["model"]["dropout"] = 0.1
     (folder / "tokenizer.json").write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match=r"by chance \(dropout 0.1\)"):
+    with pytest.raises(CheckpointError, match=r"at random \(dropout 0.1\)"):
         load_tokenizer(str(folder))
 
 
