@@ -146,7 +146,7 @@ def load_model(
 
 
 class Source(NamedTuple):
-    """The folders of a model's parts; only small files are fetched yet.
+    """The folders of a model's parts; only small files have been fetched.
 
     Attributes:
       base: the folder with config.json and the weights.

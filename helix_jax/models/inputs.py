@@ -65,7 +65,7 @@ def check_ids(name: str, ids: Array | None, count: int, mask: Array) -> None:
         raise ValueError(
             f"{name} must be from 0 to {count - 1} for this model, got "
             f"{int(np.asarray(ids)[row, column])} in row {row}, column {column}"
-            f"{'; is it the tokenizer of this model?' if name == 'tokens' else '.'}"
+            f"{'; is the tokenizer from another model?' if name == 'tokens' else '.'}"
         )
 
 

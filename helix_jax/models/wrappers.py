@@ -15,7 +15,7 @@ WRAPPERS = frozenset(
     """.split()
 )
 # Text models that differ from a family only in rotary angles along three axes (time,
-# height, width), on which text alone has the same position.
+# height, width); a token of text has the same position on all three.
 THREE_AXES = {
     "qwen2_5_vl_text": "qwen2",
     "qwen2_vl_text": "qwen2",

@@ -55,8 +55,8 @@ def _parts(config: ConfigReader, raw: Mapping[str, Any]) -> dict[str, Any]:
 def _rope(raw: Mapping[str, Any]) -> dict[str, Any]:
     """rope_parameters, with the alpha of type dynamic moved into the base.
 
-    With alpha the base is theta alpha^(d / (d - 2)), and only partial_rotary_factor is
-    read besides.
+    With alpha, the base is theta alpha^(d / (d - 2)), and the only other setting that
+    is read is partial_rotary_factor.
     """
     given = dict(raw.get("rope_parameters") or {})
     alpha, theta = given.get("alpha"), given.get("rope_theta")

@@ -80,7 +80,7 @@ def _load(folder: Path, config: Any, dtype: Any, packed: str | None) -> Any:
       CheckpointError: transformers refuses them, or leaves parameters at random values.
     """
     torch = torch_library(str(folder))
-    # float32 must not be rounded to fewer bits; matrix products do not by default.
+    # float32 must keep all its bits; matrix products keep them by default.
     torch.backends.cudnn.allow_tf32 = False
     named = {"gguf_file": packed} if packed else {"config": config}
     gpu = torch.cuda.is_available()
