@@ -57,7 +57,7 @@ def fold_rows(
       state: the record to start from, or a function of the first batch that makes it.
         Its arrays are donated.
       batches: pairs of [B, dx] and [B, dy] float arrays, B may vary.
-      devices: that share every block; each keeps its own record.
+      devices: devices that share every block; each keeps its own record.
 
     Returns:
       The record after all rows; with `devices` all of them, along a first axis.
@@ -65,7 +65,7 @@ def fold_rows(
     Raises:
       ValueError: no batch came, shapes differ, or a row holds NaN or infinity.
     """
-    record: Any = state  # or what makes it, until the first batch is here
+    record: Any = state  # or the function that makes it, until the first batch
     progress = None
     waiting: list[Array] = []
     for x, y, weights in _blocks(batches, 1 if devices is None else len(devices)):
@@ -88,7 +88,7 @@ def fold_rows(
     for name, bad in (("x", progress.bad_x), ("y", progress.bad_y)):
         rows = np.asarray(bad)
         if rows.max() >= 0:
-            of = "the stream" if devices is None else "those of one device"
+            of = "the stream" if devices is None else "one device's rows"
             raise ValueError(
                 f"fold_rows: {name} holds NaN or infinity, first in row "
                 f"{rows[rows >= 0].min()} of {of}. Extract these states again, in a "
@@ -101,7 +101,7 @@ def fold_rows(
 def _begin(
     state: Any, x: Array, y: Array, devices: RowDevices | None
 ) -> tuple[Any, _Progress]:
-    """The record to start from, in separate arrays, and no rows yet."""
+    """The starting record, in separate arrays, with no rows counted yet."""
     state = state(x, y) if callable(state) else state
     state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
     begun = state, _Progress(*(jnp.full((), n, int) for n in (0, -1, -1)))
@@ -165,8 +165,8 @@ def _blocks(
     for number, item in enumerate(batches):
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise TypeError(
-                f"fold_rows: batches need pairs (x, y), item {number} is "
-                f"{described(item)}: of two arrays, use [(x, y)]."
+                f"fold_rows: batches need pairs (x, y), but item {number} is "
+                f"{described(item)}; for two arrays, pass [(x, y)]."
             )
         x, y = item
         checks.require_pair("fold_rows", x, y)
@@ -213,13 +213,14 @@ def accumulate(
     of the deviations.
 
     Args:
-      batches: pairs of [B, dx] source and [B, dy] target states, float; numpy (memory
-        maps too) or JAX arrays. Every block is padded or cut to the first batch's B:
+      batches: pairs of [B, dx] source and [B, dy] target states, float; numpy
+        (including memory maps) or JAX arrays. Every block is padded or cut to the first
+        batch's B:
         2,048 to 16,384 rows keep the products near the machine's peak.
       dtype: of the record, see `from_batch`.
       product_dtype: of the matrix products, see `from_batch`.
-      devices: that share every block. Each adds up its own rows, and one collective at
-        the end merges what they have; None for the default device alone.
+      devices: devices that share every block. Each sums its own rows, and one
+        collective at the end merges their records; None for the default device alone.
 
     Returns:
       Moments of all rows.
@@ -236,12 +237,12 @@ def accumulate(
     return translate(state.moments, state.shift_x, state.shift_y)
 
 
-row_devices = functools.cache(RowDevices)  # one a set of devices: steps are kept by it
+row_devices = functools.cache(RowDevices)  # one per set: it caches compiled steps
 
 
 @functools.cache
 def _merged(devices: RowDevices) -> Callable[["_Shifted"], "_Shifted"]:
-    """The only collective: the records of all devices, merged, on each of them."""
+    """Merge the records of all devices on each of them: the only collective."""
 
     def merge_own(state: _Shifted) -> _Shifted:
         state = jax.tree.map(lambda leaf: leaf[0], state)

@@ -6,8 +6,8 @@ With Sx = cov_xx + rx I, Sy = cov_yy + ry I and Sx^-1/2 cov_xy Sy^-1/2 = U diag(
     whitened   kernel_k = Sx^-1/2 U_k             V_k' Sy^1/2
 
 for every number of directions k at once. The first is the best prediction of the target
-through k canonical variates, and ridge regression at full rank. The second gives the
-mapped states the variance of the target in each of them: no shrinkage towards the mean.
+through k canonical variates; at full rank it is ridge regression. The second gives the
+mapped states the target's variance in each direction: no shrinkage towards the mean.
 """
 
 import functools
@@ -48,7 +48,7 @@ def canonical_factors(
       moments: of the rows to fit on.
       penalty: added to both covariances, relative to their mean variance: positive,
         or zero with more rows than dx and dy.
-      spectrum_x: of cov_xx, if it is at hand.
+      spectrum_x: of cov_xx, if already computed.
       spectrum_y: of cov_yy.
 
     Returns:
@@ -110,9 +110,9 @@ def fit_canonical(
       moments: of the rows to fit on.
       ranks: numbers of directions; None is `rank_grid(min(dx, dy))`.
       penalty: of `canonical_factors`.
-      shrink: True is cca, False is whitened; see the head of this file.
-      spectrum_x: of cov_xx, if it is at hand.
-      factors: from `canonical_factors` at this penalty, if they are at hand.
+      shrink: True is cca, False is whitened; see the top of this file.
+      spectrum_x: of cov_xx, if already computed.
+      factors: from `canonical_factors` at this penalty, if already computed.
 
     Returns:
       MapPath, P the number of ranks.

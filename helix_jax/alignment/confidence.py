@@ -1,8 +1,8 @@
-"""How near mapped rows are to the target's own: calibration, and its evaluation.
+"""How close mapped rows are to the target's own: calibration and evaluation.
 
-The rows of a split that the map was not fitted on are halved by document: on one half
-the cosine of a row is regressed on cheap features, on the other the errors of that
-regression are kept, whose quantiles are the margins of the bound.
+The rows of a split that the map was not fitted on are halved by document. On one half,
+the cosine of a row is regressed on cheap features. On the other half, the errors of
+that regression are kept: their quantiles are the margins of the bound.
 
 Reference: see `helix_jax.map_confidence`, which computes both for new rows.
 """
@@ -25,7 +25,7 @@ from helix_jax.stats import Interval, bootstrap_statistic
 from helix_jax.types import Array
 
 DIRECTIONS = 16
-LEAST_ROWS = 20  # in each half: a bound for nine rows in ten, with room
+LEAST_ROWS = 20  # in each half: enough for a bound at coverage 0.9, with room
 _PENALTY = 1e-2  # of the regression, for terms of variance one
 _MAIN, _LEAST_REST = 0.95, 1e-4  # shares of the variance on and off the directions
 _MOST = 1 - 1e-6  # of a cosine, so that atanh is finite
@@ -45,16 +45,15 @@ def fit_confidence(
     Args:
       map: from dx to dy.
       moments: of the rows that it was fitted on.
-      rows: x [N, dx] and y [N, dy] of rows that it was not fitted on, such as those of
-        the select split.
+      rows: x [N, dx] and y [N, dy] of held-out rows, such as those of the select split.
       documents: [N] document of each row.
-      constant: the control: the same prediction for every row.
+      constant: fit the control, which predicts the same for every row.
 
     Returns:
       Confidence.
 
     Raises:
-      ValueError: the rows differ, or there are too few in a half.
+      ValueError: the numbers of rows differ, or a half has too few.
     """
     own = main_directions(moments)
     return calibrate_confidence(own, map, rows, documents, constant=constant)
@@ -69,17 +68,17 @@ def calibrate_confidence(
     *,
     constant: bool = False,
 ) -> Confidence:
-    """`fit_confidence` of moments that are summed up already.
+    """`fit_confidence`, given the part that depends on the fit rows alone.
 
     Args:
-      own: of `main_directions`.
+      own: that part, from `main_directions`.
       map, rows, documents, constant: as for `fit_confidence`, with its errors.
     """
     x, y = (np.asarray(z, np.float32) for z in rows)
     documents = [str(one) for one in documents]
     if not len(x) == len(y) == len(documents):
         raise ValueError(
-            "fit_confidence: x, y and documents need one entry a row, got "
+            "fit_confidence: x, y and documents need one entry per row, got "
             f"{len(x)}, {len(y)} and {len(documents)}."
         )
     for name, width, wanted in zip("xy", (x.shape[1], y.shape[1]), map.widths):
@@ -110,7 +109,7 @@ def calibrate_confidence(
 
 
 def second_half(documents: Sequence[Any]) -> np.ndarray:
-    """[N] bool, whether a row's margin is kept: for half of the documents, by hash."""
+    """[N] bool: rows of the half of documents that gives the margins, by hash."""
     digests = (hashlib.sha256(f"confidence {one}".encode()) for one in documents)
     return np.array([own.digest()[0] & 1 for own in digests], bool)
 
@@ -148,14 +147,14 @@ def score_confidence(
     coverage: float = 0.9,
     resamples: int = 1000,
 ) -> dict[str, Interval]:
-    """An evaluation of the confidence, on held-out rows.
+    """Evaluate a confidence on held-out rows.
 
     Args:
       own: of `fit_confidence`.
-      map: whose it is.
+      map: the map that it was calibrated for.
       rows: x [N, dx] and y [N, dy].
       documents: [N] document of each row.
-      coverage: that is promised.
+      coverage: the share of rows that the bound is to hold for.
       resamples: of the bootstrap over documents.
 
     Returns:
@@ -177,10 +176,10 @@ def score_confidence(
         p, t = (z.astype(np.float64) - z.mean() for z in (predicted, true))
         columns += [true, predicted, least, true >= least, p, t, p * p, t * t, p * t]
         names += [name, *(f"{name}_{one}" for one in ("predicted", "at_least"))]
-        # All predictions the same correlate with nothing.
+        # Constant predictions have no correlation with anything.
         correlation = f"{name}_correlation" if p.std() > 0 else None
         names += [f"{name}_coverage", correlation]
-    # In one bootstrap: the draws take longer than all that is made of them.
+    # One bootstrap for all: drawing takes longer than the statistics.
     found = bootstrap_statistic(
         np.stack([*columns, outside], axis=1), documents, _scores, resamples=resamples
     )
@@ -189,7 +188,7 @@ def score_confidence(
 
 
 def _scores(sums: Array) -> Array:
-    """What `score_confidence` returns, in its order, from the sums of its columns."""
+    """The numbers of `score_confidence`, in its order, from sums of its columns."""
     count, each, outside = sums[0], sums[1:-1].reshape(len(COSINES), -1), sums[-1:]
     p, t, pp, tt, pt = each[:, 4:].T
     spread = (pp - p * p / count) * (tt - t * t / count)
@@ -203,7 +202,7 @@ def _scores(sums: Array) -> Array:
 def main_directions(
     moments: Moments, *, spectrum_x: Spectrum | None = None
 ) -> Confidence:
-    """The part of a confidence that needs the moments of the fit rows alone.
+    """The part of a confidence that needs only the moments of the fit rows.
 
     Args:
       moments: of the rows that a map was fitted on.
@@ -215,7 +214,7 @@ def main_directions(
     spectrum = spectrum_of(moments.cov_xx) if spectrum_x is None else spectrum_x
     values = np.asarray(spectrum.values, np.float64)
     whole, target = values.sum(), float(np.trace(np.asarray(moments.cov_yy)))
-    # Some variance must lie off them, or its logarithm is that of rounding.
+    # Some variance must lie off them, or its logarithm is that of rounding error.
     fitting = int(np.sum(np.cumsum(values) <= _MAIN * whole))
     count = max(1, min(DIRECTIONS, fitting))
     values, basis = values[:count], np.asarray(spectrum.basis, np.float64)[:, :count]

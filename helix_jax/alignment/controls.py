@@ -5,7 +5,7 @@
 | mean       | the target's mean                               |
 | identity   | the source states as they are                   |
 | orthogonal | means and total variance, directions at random  |
-| gaussian   | of the target's rows their mean and covariance  |
+| gaussian   | the mean and covariance of the target's rows    |
 
 `shuffled.fit_shuffled` keeps everything but the pairing of the rows.
 """
@@ -77,7 +77,7 @@ def gaussian_like(y: Array, *, seed: int) -> np.ndarray:
     Returns:
       [N, D] of the dtype of y.
 
-    Reference: ours; the control of maps without pairs.
+    Reference: ours; the control for maps fitted without pairs.
     """
     y = np.asarray(y)
     drawn = np.random.default_rng(seed).standard_normal(y.shape, np.float32)

@@ -33,7 +33,7 @@ from helix_jax.types import Array
 
 RANK = 32  # of gradient_low_rank, at most
 HIDDEN = 256  # width of mlp
-BATCH = 128  # rows a step, at most
+BATCH = 128  # rows per step, at most
 
 
 class Start(NamedTuple):
@@ -101,7 +101,7 @@ def fit_descent(
     Args:
       name: of the method.
       fit: x [N, dx] and y [N, dy] float.
-      select: the same of the select split.
+      select: the same for the select split.
       moments: of the fit rows.
       ridge: the map that some start from.
       key: jax.random key of the order of the rows and of random weights.

@@ -65,7 +65,7 @@ class Descent:
 
     Attributes:
       learning_rate: at its peak.
-      batch: rows a step.
+      batch: rows per step.
       epochs: passes over the rows, at most.
       warmup_steps: at most a tenth of all.
       final_fraction: of the learning rate at the end.
@@ -84,7 +84,7 @@ class Descent:
     def optimizer(
         self, rows: int, rates: StateMap | None = None
     ) -> optax.GradientTransformation:
-        """The optimizer for this many rows an epoch; rates as for `fit_gradient`."""
+        """The optimizer for this many rows per epoch; rates as for `fit_gradient`."""
         steps = max(2, self.epochs * (rows // self.batch))
         schedule = optax.warmup_cosine_decay_schedule(
             0.0,
@@ -167,21 +167,23 @@ def fit_gradient(
     """Train a map, and keep the best one on the select rows.
 
     Args:
-      start: where to begin: a warm start counts as the best until another is better.
-      fit: x [N, dx] and y [N, dy] float; numpy, memory maps too. Rows are shuffled.
-      select: the same of the select split.
+      start: the first map, which counts as the best until another is better.
+      fit: x [N, dx] and y [N, dy] float; numpy, including memory maps. Rows are
+        shuffled.
+      select: the same for the select split.
       loss: of rows, see `losses.py`.
       key: jax.random key of the order of the rows.
       settings: of the descent.
-      rates: for each parameter of the trained part, what its learning rate is
-        multiplied by, such as `affine_rates` gives; None for one everywhere.
+      rates: for each parameter of the trained part, a factor of its learning rate, as
+        from `affine_rates`; None for one everywhere.
       resume: continue from here instead of `start`.
       on_epoch: called after each epoch with the fit and the numbers "fit_loss",
         "select_loss", for a log or a snapshot.
-      on_step: called after each step with the steps done and those of all epochs, for
-        a progress bar.
-      devices: that share the rows of every batch, whose number they divide; None for
-        the default device alone. The map is the same up to rounding.
+      on_step: called after each step with the number of steps done and the number in
+        all epochs, for a progress bar.
+      devices: devices that share the rows of every batch; their number divides the
+        batch size. None for the default device alone. The map is the same up to
+        rounding.
 
     Returns:
       GradientFit; `map` is the fitted one.
@@ -283,7 +285,7 @@ def _loss_sum(map: StateMap, x: Array, y: Array, counts: Array, loss: Loss) -> A
 
 
 def _require_rates(rates: StateMap, start: StateMap) -> None:
-    """Refuse rates that are not one for each parameter of the trained part."""
+    """Refuse rates that do not broadcast to the trained part."""
     trained, _ = _split(start)
     wanted, given = (
         [np.shape(leaf) for leaf in jax.tree.leaves(part)] for part in (trained, rates)

@@ -1,12 +1,12 @@
 """Ridge to several groups of target columns, each with its own penalty, and scores.
 
-For many targets, or many source columns, of which only a few penalties are tried: one
-Cholesky factorisation for each penalty instead of the spectrum of `fit_ridge`, which
-for thousands of source columns costs as much as twenty of them. The maps are the same.
+For many targets, or many source columns, and few penalties: one Cholesky factorisation
+for each penalty replaces the spectrum of `fit_ridge`, which for thousands of source
+columns costs as much as twenty factorisations. The maps are the same.
 
     W_p = (cov_xx + r_p I)^-1 cov_xy,        r_p = penalty_p trace(cov_xx) / dx
 
-and of each group the columns of the penalty with the largest R2 on the select split.
+and each group takes the columns of the penalty with the largest R2 on the select split.
 """
 
 from collections.abc import Sequence
@@ -50,12 +50,12 @@ def fit_grouped_ridge(
     groups: int = 1,
     penalties: Sequence[float] = PENALTIES,
 ) -> GroupedRidge:
-    """Ridge with one of some penalties for each group of target columns.
+    """Ridge with the best of several penalties for each group of target columns.
 
     Args:
       fit: of the rows to fit on.
       select: of the rows that penalties are chosen on, the same widths.
-      groups: G, in which the target columns are cut, all of one width.
+      groups: G, the number of groups of equal width among the target columns.
       penalties: relative ones, positive.
 
     Returns:
@@ -72,8 +72,8 @@ def fit_grouped_ridge(
     dx, dy = fit.cov_xy.shape
     if select.cov_xy.shape != (dx, dy) or dy % groups:
         raise ValueError(
-            f"{who}: fit is of widths {[dx, dy]} and select of "
-            f"{list(select.cov_xy.shape)}; they must be equal, and {groups} groups "
+            f"{who}: fit has widths {[dx, dy]} and select "
+            f"{list(select.cov_xy.shape)}; they must be equal, and {groups} groups must "
             "divide the second."
         )
     if not len(penalties) or min(penalties) <= 0:
@@ -94,13 +94,13 @@ def fit_each_ridge(
     *,
     penalties: Sequence[float] = PENALTIES,
 ) -> GroupedRidge:
-    """Ridge from source columns of its own to each group of target columns.
+    """Ridge to each group of target columns from source columns of its own.
 
     Args:
       fit, select: of all columns.
       sources: [G, n] int, the source columns of each group.
       targets: [G, m] int, its target columns.
-      penalties: relative ones, of which each group takes its own.
+      penalties: relative ones; each group takes its best.
 
     Returns:
       GroupedRidge, whose map has arrays [G, n, m] and [G, m].
@@ -131,7 +131,7 @@ def score_sources(
     *,
     penalty: float = 1e-4,
 ) -> Array:
-    """R2 on the select split of ridge from each of some choices of source columns.
+    """R2 on the select split of ridge from each of several choices of source columns.
 
     Args:
       fit, select: of all columns.
@@ -157,7 +157,7 @@ def _score_sources(
 
 
 def _columns(moments: Moments, x: Array, y: Array) -> Moments:
-    """As `select_columns`, of cov_yy the diagonal alone, without copies of all rows."""
+    """Like `select_columns`, with cov_yy's diagonal only and no copies of all rows."""
     return Moments(
         moments.count,
         moments.mean_x[x],

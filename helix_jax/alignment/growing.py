@@ -27,11 +27,11 @@ def growing_moments(
       y: [N, dy] float, target states of the same texts.
       order: [N] int, rows; a sample is the first of them.
       sizes: rows of each sample, ascending, N at most.
-      block_rows: rows a step.
+      block_rows: rows per step.
 
     Returns:
-      Moments of each sample, made when it is asked for: the rows between two sizes are
-      merged into the moments of the smaller.
+      An iterator over the moments of each sample, computed on demand: the rows between
+      two sizes are merged into the moments of the smaller.
 
     Raises:
       ValueError: x and y differ in rows, or the sizes do not ascend from 1 to N.

@@ -21,7 +21,7 @@ def fit_least_squares(
       moments: of the rows to fit on, more than dx + 1 of them.
       rcond: directions with a variance of at most rcond times the largest are left
         out; None is eps * dx, where rounding starts.
-      spectrum: of cov_xx, if it is at hand.
+      spectrum: of cov_xx, if already computed.
 
     Returns:
       FitResult; `rank` counts directions above rounding, `condition` is over the

@@ -1,8 +1,8 @@
 """Products of float32 matrices from narrow ones, for backends without wide products.
 
-A float32 number is a sum of limbs: h + m + l of bfloat16, eight bits each, or integers
-of seven bits under one scale a column. Of u'v = (h + m + l)'(h + m + l) the products of
-places i + j < limbs are taken, the large ones exactly enough, the rest below rounding:
+A float32 number is a sum of limbs: h + m + l of bfloat16, eight bits each, or seven-bit
+integers with one scale per column. Of u'v = (h + m + l)'(h + m + l) only the products
+of places i + j < limbs are computed; the others are below the precision kept:
 
     limbs  products  bits of bfloat16  of int8
       1       1             8              7
@@ -25,9 +25,9 @@ last layers, float32 records, solved in float64):
     int8 x2           3     3e-04   5e-04   5e-03
     int8 x3           6     5e-08   1e-08   2e-05
 
-So three products of bfloat16 keep CKA and R2 within 1e-5, and six ridge too: these are
-what XLA itself takes on a TPU for float32 at the highest precision. One scale a column
-costs int8 the bits by which the largest row exceeds the others.
+So three products of bfloat16 keep CKA and R2 within 1e-5, and six keep ridge too; six
+is what XLA itself uses on a TPU for float32 at the highest precision. One scale per
+column costs int8 the bits by which the largest row exceeds the others.
 
 Reference: Henry, Tang, Heinecke 2019, arXiv 1904.06376 (limbs of bfloat16); Ootomo,
   Ozaki, Yokota 2024, arXiv 2306.11975 (of int8); Knuth 1997, section 4.2.2 (two-sum).
@@ -119,7 +119,7 @@ def _sum_of_products(
 
 
 def two_sum(total: Array, rest: Array, term: Array) -> tuple[Array, Array]:
-    """total + term, and `rest` with what that addition lost."""
+    """total + term, and `rest` plus what that addition lost."""
     added = total + term
     back = added - total
     lost = (total - (added - back)) + (term - back)

@@ -5,8 +5,8 @@
     huber_rows    mean_d huber(y_hat - y), quadratic up to 1
     kl_loss       KL(softmax head(y) || softmax head(y_hat)), in nats
 
-A loss is called with y_hat [N, dy] and y [N, dy] and gives [N] in
-their dtype, float32 at least; that of logits is float32. `kl_loss` asks that the mapped
+A loss is called with y_hat [N, dy] and y [N, dy] and returns [N] in
+their dtype, at least float32; `kl_loss` returns float32. `kl_loss` asks that the mapped
 state predicts the next token as the target's own state does, through the target's
 frozen head: ridge spends its rank on directions of large variance, this loss on those
 that the head reads.
@@ -30,8 +30,8 @@ from helix_jax.linalg import wide
 from helix_jax.types import Array
 
 ENTRIES_AT_ONCE = 2**23
-"""Logits held at once; with larger vocabularies fewer rows are taken at a time. By
-measurement fewer take longer, and so do more, which leave the processor's cache."""
+"""Logits held at once; with larger vocabularies fewer rows are taken at a time. Fewer
+are measured to be slower, and so are more, which leave the processor's cache."""
 
 Head = Callable[[Array], Array]
 Loss = Callable[[Array, Array], Array]
@@ -67,8 +67,8 @@ def kl_loss(head: Head) -> Loss:
 
     Returns:
       A loss, itself a pytree, differentiable in reverse by y_hat. Memory is bounded
-      for any V: rows go through the head some at a time, once, and leave the gradient
-      [N, dy].
+      for any V: rows go through the head once, in blocks, of which only the gradient
+      [N, dy] is kept.
     """
     return jax.tree_util.Partial(_kl_rows, head)
 
@@ -91,8 +91,8 @@ def _kl_rows(head: Head, y_hat: Array, y: Array) -> Array:
 
 
 def _kl_forward(head: Head, y_hat: Array, y: Array) -> tuple[Array, Array]:
-    # The gradient by the mapped states while their logits are available: [N, dy] to
-    # keep instead of [N, V], and the head is not run again in the backward pass.
+    # Take the gradient by the mapped states while their logits exist: this keeps
+    # [N, dy] instead of [N, V] and spares the backward pass a run of the head.
     def rows(mapped: Array, own: Array) -> tuple[Array, Array]:
         reference = head(own)
         kl, backward = jax.vjp(lambda z: kl_of_logits(reference, head(z)), mapped)
@@ -111,10 +111,10 @@ _kl_rows.defvjp(_kl_forward, _kl_backward)
 def _some_at_a_time(
     function: Callable[[Array, Array], Any], head: Head, y_hat: Array, y: Array
 ) -> Any:
-    """A function of rows, as many at a time as ENTRIES_AT_ONCE allows.
+    """A function applied to rows, as many at a time as ENTRIES_AT_ONCE allows.
 
-    With n blocks a block has every n-th row: of each device its part, where several
-    share the rows, so that they need nothing of each other.
+    With n blocks, each block takes every n-th row. Where several devices share the
+    rows, each then has a part of every block and needs nothing from the others.
     """
     rows = y.shape[0]
     at_once = max(1, ENTRIES_AT_ONCE // jax.eval_shape(head, y).shape[-1])

@@ -28,7 +28,7 @@ _INTERVALS = "Intervals are 95% bootstraps over documents, where there are any."
 
 
 class MapCard(NamedTuple):
-    """What is known of a map besides its fingerprints.
+    """What is known about a map besides its fingerprints.
 
     Attributes:
       data: the corpus of its rows, by name.
@@ -64,7 +64,7 @@ def map_card(
     confidence: Confidence | None = None,
     place: str = PLACE,
 ) -> str:
-    """Markdown of a folder.
+    """The card of a map's folder, in Markdown.
 
     Args:
       config: its config.json, with or without "card".
@@ -109,7 +109,7 @@ def map_card(
 
 
 def atlas_card(configs: Mapping[str, Mapping[str, Any]], *, place: str = PLACE) -> str:
-    """Markdown of a folder of maps.
+    """The card of a folder of maps, in Markdown.
 
     Args:
       configs: name of the folder of each map -> its config.json.
@@ -143,7 +143,7 @@ def atlas_card(configs: Mapping[str, Mapping[str, Any]], *, place: str = PLACE) 
 
 
 def _told(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The numbers of a card that are of the test split."""
+    """The numbers of a card that come from the test split."""
     numbers = config.get("card", {}).get("numbers", {})
     return {k: v for k, v in numbers.items() if k.startswith("test/")}
 
@@ -157,7 +157,7 @@ def _interval(value: Any) -> str:
 def _front_matter(
     sides: Iterable[Mapping[str, Any]], known: Mapping[str, Any]
 ) -> list[str]:
-    """YAML; strings are written as JSON, which YAML reads alike."""
+    """YAML; strings are written as JSON, which is also YAML."""
     models = [str(record.get("model", "")) for record in sides]
     record: dict[str, Any] = {
         "library_name": "helix_jax",
@@ -205,9 +205,9 @@ def _sides_table(
         "layers": "layer",
         "final_norm": "after the final norm",
         "pooling": "pooling",
-        "modules": "behind the pooling",
+        "modules": "modules after the pooling",
         "prompt": "before every text",
-        "max_tokens": "tokens of a text, at most",
+        "max_tokens": "most tokens per text",
         "dtype": "computed in",
     }
     lines = ["| | source | target |", "|---|---|---|"]

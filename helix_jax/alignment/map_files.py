@@ -51,7 +51,7 @@ def save_map(
     """Write a map as an artefact folder, with a card.
 
     Args:
-      folder: where.
+      folder: where to write it.
       map: the map, of any kind.
       source: fingerprint record of the source store.
       target: fingerprint record of the target store.

@@ -25,7 +25,7 @@ def push_map(
     The hub's client handles the token: HF_TOKEN, or the one saved by `hf auth login`.
 
     Args:
-      folder: written by `save_map`; the card is written anew with its place.
+      folder: written by `save_map`; its card is rewritten with the place on the hub.
       name: "OWNER/NAME", or "OWNER/NAME/FOLDER" for one of several maps.
       revision: an existing branch; None is the main one.
       private: whether a new repository is; None is the owner's default.

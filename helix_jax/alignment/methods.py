@@ -12,7 +12,7 @@
 | scaled_procrustes | rotations and one scale               |                        |
 | relative          | cosines to anchor rows and back       | penalty; needs anchors |
 
-A method is a function of a `Problem` and gives a `Selection`. The moments are
+A method is a function that takes a `Problem` and returns a `Selection`. The moments are
 decomposed once for all of them.
 """
 
@@ -81,7 +81,7 @@ def prepare(
       select: of the select split, the same widths.
       anchors: paired rows of the fit split, for `relative` only.
       penalties: [P] positive, relative as in `fit_ridge`.
-      count: ranks of the paths, from 1 to the smaller width, evenly by ratio.
+      count: ranks of the paths, from 1 to the smaller width, evenly spaced by ratio.
 
     Returns:
       Problem.
@@ -192,9 +192,9 @@ class Fitted(NamedTuple):
 
 
 def usable_methods(rows: int | float, dx: int, *, anchors: bool) -> tuple[str, ...]:
-    """Names of the methods that are defined for so many rows.
+    """Names of the methods that are defined for this number of rows.
 
-    Least squares is not with fewer than dx + 2; relative needs anchors.
+    Least squares needs at least dx + 2 rows; relative needs anchors.
     """
     left_out = {"least_squares": rows < dx + 2, "relative": not anchors}
     return tuple(name for name in METHODS if not left_out.get(name, False))

@@ -135,20 +135,20 @@ def usable_weights(who: str, weights: Any, rows: int) -> Array:
         if not good.all():
             row = int(np.argmin(good))
             raise ValueError(
-                f"{who}: weights need numbers from zero on, got {values[row]} in row "
-                f"{row}."
+                f"{who}: weights need to be finite and not negative, got {values[row]} "
+                f"in row {row}."
             )
     return weights
 
 
 def usable_moments(who: str, moments: Moments) -> Moments:
-    """The moments in the widest dtype, refused if of one row or not finite."""
+    """The moments in the widest dtype, refused if not finite or of one row only."""
     checks.require_rows(who, moments.count, 2, "a covariance needs two")
     for name, value in moments._asdict().items():
         if checks.is_concrete(value) and not np.isfinite(np.asarray(value)).all():
             raise ValueError(
                 f"{who}: {name} of the moments holds NaN or infinity. "
-                "Some activations do: accumulate() names the row."
+                "A state may have overflowed: accumulate() names its row."
             )
     return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(wide_dtype()), moments)
 

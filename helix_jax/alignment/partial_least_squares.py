@@ -6,9 +6,10 @@ With C = cov_xy at first, component a is
     p = cov_xx r / (r' cov_xx r)                q = C' r / (r' cov_xx r)
     C <- C - (r' cov_xx r) p q'                 kernel_k = sum_a<=k r_a q_a'
 
-the maps of NIPALS with regression on the scores (PLS2, scikit-learn's PLSRegression
-without scaling) without its passes over rows. Each leading vector is found by Krylov
-sweeps of a few products with C, begun at the last component's second Ritz vector.
+which are the maps of NIPALS with regression on the scores (PLS2, scikit-learn's
+PLSRegression without scaling), without its passes over rows. Each leading vector is
+found by Krylov sweeps of a few products with C, started at the last component's second
+Ritz vector.
 """
 
 import functools

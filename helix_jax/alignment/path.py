@@ -10,7 +10,7 @@ residual's covariance has the trace
 
     tr(cov_yy) - 2 gains_p' h + gains_p' G gains_p
 
-to which the squared mean residual is added: four products for all P maps.
+Adding the squared mean residual gives the error: four products for all P maps.
 """
 
 from typing import NamedTuple

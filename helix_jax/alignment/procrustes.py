@@ -61,7 +61,7 @@ def fit_procrustes(
     Args:
       moments: of the rows to fit on.
       scaled: with one scale for all directions.
-      factors: of cov_xy, if they are at hand.
+      factors: of cov_xy, if already computed.
 
     Returns:
       FitResult. `rank` is that of cov_xy, limited by the number of rows: directions

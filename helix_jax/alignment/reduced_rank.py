@@ -38,7 +38,7 @@ def fit_reduced_rank(
       ranks: from 1 to min(dx, dy); None is `rank_grid(min(dx, dy))`.
       penalty: r relative to the mean variance of a source dimension, as in
         `fit_ridge`: positive, or zero with more rows than dx.
-      spectrum_x: of cov_xx, if it is at hand.
+      spectrum_x: of cov_xx, if already computed.
 
     Returns:
       MapPath, P the number of ranks. At full rank it is the ridge map.

@@ -34,10 +34,10 @@ def affine_rates(moments: Moments) -> AffineMap:
     """Learning rates of an affine correction that suit states of any scale and width.
 
     Adam moves every entry of a kernel by about the learning rate, whatever the
-    gradient: with dx inputs of spread s_x, outputs move by up to dx s_x of it. Divided
-    by these and multiplied by the target's spread, a step moves mapped states by the
-    same fraction of their spread for every pair. A width of 128 and equal spreads give
-    a factor of one.
+    gradient: with dx inputs of spread s_x, outputs move by up to dx s_x times that.
+    With the rate divided by dx s_x and multiplied by the target's spread, a step moves
+    mapped states by the same fraction of their spread for every pair. A width of 128
+    and equal spreads give a factor of one.
 
     Args:
       moments: of the fit rows.

@@ -83,7 +83,7 @@ def fit_ridge(
       moments: of the rows to fit on.
       penalties: [P] or a scalar, not negative.
       relative: see above.
-      spectrum: of cov_xx, if it is at hand.
+      spectrum: of cov_xx, if already computed.
 
     Returns:
       RidgePath: `ridge_at` and `ridge_maps` give maps, `select_penalty` chooses.
@@ -92,8 +92,8 @@ def fit_ridge(
       ValueError: fewer than 2 rows, NaN in the moments, a negative penalty, or a
         penalty of zero with no more rows than source dimensions.
 
-    Reference: Hastie, Tibshirani, Friedman 2009, equation 3.47; PAPER equation of W
-      (arXiv 2603.18908), on centred moments.
+    Reference: Hastie, Tibshirani, Friedman 2009, equation 3.47; arXiv 2603.18908, the
+      equation of W, on centred moments.
     """
     moments = usable_moments("fit_ridge", moments)
     penalties = jnp.atleast_1d(jnp.asarray(penalties, moments.cov_xx.dtype))

@@ -35,7 +35,7 @@ class RowScores(NamedTuple):
 
 @wide
 def row_cosine(a: Array, b: Array) -> Array:
-    """Cosine of each row of a [..., D] with its row of b; zero where one is zero.
+    """Cosine of each row of a [..., D] with its row of b; zero where either is zero.
 
     Raises:
       TypeError, ValueError: not numbers, or of two shapes.
@@ -47,7 +47,7 @@ def row_cosine(a: Array, b: Array) -> Array:
 
 
 def both_rows(who: str, a: Array, b: Array) -> tuple[Array, Array]:
-    """Rows [..., D] and their rows of b in a float dtype that sums can be taken in.
+    """Rows of a and b [..., D] in a float dtype wide enough for sums.
 
     Raises:
       TypeError, ValueError: not numbers, or of two shapes.

@@ -51,7 +51,7 @@ def shuffled_moments(
       x: [N, dx] float, source states.
       y: [N, dy] float, target states of the same texts.
       key: jax.random key of the shuffle, over all rows.
-      block_rows: rows a step.
+      block_rows: rows per step.
 
     Returns:
       Moments of x and the permuted y: those of one side alone are unchanged.
@@ -126,7 +126,7 @@ def fit_shuffled(
       key: jax.random key of the shuffle.
       penalty: the one chosen for the true pairs.
       relative: as in `fit_ridge`.
-      block_rows: rows a step.
+      block_rows: rows per step.
 
     Returns:
       AffineMap.

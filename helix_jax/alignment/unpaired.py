@@ -20,7 +20,7 @@ The result alone does not show whether such a map is right. Both sides are halve
 random and each half is aligned separately; `agreement` is the similarity of the two
 rotations. It is about zero if the shapes of both sides determine no map. Measured on
 real states: up to .04 against a Gaussian of the same covariance, .11 and .14 for wrong
-maps between models that are little alike, .40 and .43 for right ones. It can be low for
+maps between dissimilar models, .40 and .43 for right ones. It can be low for
 a right map, if only one half finds it, and high for a wrong one: unrelated clusters
 also have one best match.
 """
@@ -84,13 +84,13 @@ def fit_unpaired(
     """The affine map that gives the source the shape of the target.
 
     Args:
-      x: [N, dx] float, source states, of texts like the target's but not the same. Of
-        more than 32,768 rows as many are drawn.
+      x: [N, dx] float, source states, of texts like the target's but not the same. At
+        most 32,768 rows are used; of more, a random sample is drawn.
       y: [M, dy] float, target states, likewise.
       key: jax.random key.
-      starts: of each half, on other rows.
+      starts: number of starts for each half, each on other rows.
       rows: of each side that are coupled in a round, at most half of them; memory is
-        that of some arrays [rows, rows], and at first of [8192, 8192].
+        a few arrays of [rows, rows], and at first of [8192, 8192].
       match_rows: the same, for the pairs of the last map.
       penalty: of the last map, relative as in `fit_ridge`.
 
@@ -159,7 +159,7 @@ def _at_most(key: Array, z: Array, most: int) -> Array:
 
 
 def _whitening(z: Array) -> Array:
-    """[D, D], of the covariance and its mean variance added."""
+    """Whitening [D, D] for the covariance plus its mean variance."""
     z = z - z.mean(0)
     values, basis = spectrum_of(product(z.T, z) / len(z))
     return basis / jnp.sqrt(values + jnp.mean(values))
@@ -191,7 +191,7 @@ def _signature(a: Array, references: Array) -> Array:
 def _couple(scores: Array, epsilon: float) -> Array:
     """The coupling [N, M] of scores [N, M], rows and columns with equal sums.
 
-    Reference: Cuturi 2013, arXiv 1306.0895, algorithm 1; both maxima are taken off
+    Reference: Cuturi 2013, arXiv 1306.0895, algorithm 1; both maxima are subtracted
       first, which changes no coupling and leaves no row or column empty.
     """
     scores = scores / (epsilon * jnp.std(scores))
@@ -208,7 +208,7 @@ def _couple(scores: Array, epsilon: float) -> Array:
 
 
 def _draw(key: Array, rows: int, *sides: Array) -> tuple[Array, ...]:
-    """The same `rows` rows of arrays of equal length, none twice."""
+    """Draw the same `rows` rows of arrays of equal length, without replacement."""
     chosen = jax.random.choice(key, len(sides[0]), (rows,), replace=False)
     return tuple(side[chosen] for side in sides)
 
@@ -246,7 +246,7 @@ def _align(
 def _pairs(
     key: Array, a: Array, b: Array, x: Array, y: Array, *, rows: int
 ) -> tuple[Array, Array]:
-    """Drawn rows of each side, and their coupled rows of the other side."""
+    """Drawn rows of each side, each paired with its coupled mean of the other side."""
     first, second = jax.random.split(key)
     (a, x), (b, y) = _draw(first, rows, a, x), _draw(second, rows, b, y)
     coupling = rows * _couple(product(a, b.T), _LATER)
@@ -257,7 +257,7 @@ def _pairs(
 def _ridge(
     key: Array, a: Array, b: Array, x: Array, y: Array, *, rows: int, penalty: float
 ) -> AffineMap:
-    """The ridge map of states x, y whose rows a, b, of one space, are coupled."""
+    """The ridge map of states x, y, paired by coupling their rows a, b in one space."""
     draws = jax.random.split(key, -(-max(len(x), len(y)) // rows))
     moments: list[Moments] = [
         from_batch(*_pairs(draw, a, b, x, y, rows=rows)) for draw in draws

@@ -139,7 +139,7 @@ def test_what_is_not_to_be_had_is_refused(own, fitted):
             own("cosine", x, y_hat, coverage=coverage)
     with pytest.raises(ValueError, match=f"needs {LEAST_ROWS} rows in each half"):
         fit_confidence(*fitted, (rows[0][:30], rows[1][:30]), documents[:30])
-    with pytest.raises(ValueError, match="one entry a row, got 3000, 3000 and 5"):
+    with pytest.raises(ValueError, match="one entry per row, got 3000, 3000 and 5"):
         fit_confidence(*fitted, rows, documents[:5])
     with pytest.raises(ValueError, match="y needs width 9, got 12"):
         fit_confidence(*fitted, (rows[0], rows[0]), documents)

@@ -81,7 +81,7 @@ def test_the_card_says_what_is_known_and_what_is_not(folders):
     assert "| model | lab/source-model | target\\|model |" in lines
     assert f"| revision | {'c' * 40} |  |" in lines
     assert "| layer | 12 | 6 |" in lines
-    assert "| behind the pooling | normalize |  |" in lines
+    assert "| modules after the pooling | normalize |  |" in lines
     assert "| licence | apache-2.0 | unknown |" in lines
     assert "| test/r2 | 0.61 | 0.59 | 0.63 |" in lines
     assert "| similarity/linear_cka | 0.7 |  |  |" in lines

@@ -122,7 +122,7 @@ def test_groups_are_ridge_with_a_penalty_each():
         total = y[300:, columns] - y[300:, columns].mean(0)
         r2 = 1 - (error**2).sum() / (total**2).sum()
         assert found.r2[group] == pytest.approx(r2, abs=1e-9)
-    with pytest.raises(ValueError, match="4 groups divide"):
+    with pytest.raises(ValueError, match="4 groups must divide"):
         fit_grouped_ridge(fit, select, groups=4)
     with pytest.raises(ValueError, match="positive numbers"):
         fit_grouped_ridge(fit, select, penalties=(0.0,))
