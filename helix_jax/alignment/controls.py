@@ -31,7 +31,7 @@ def mean_map(moments: Moments) -> AffineMap:
 @takes(dx=kinds.COUNT, dy=kinds.COUNT)
 @wide
 def identity_map(dx: int, dy: int) -> AffineMap:
-    """y_hat = x; with unequal widths, x cut off or filled up with zeros."""
+    """y_hat = x; with unequal widths, x truncated or padded with zeros."""
     if min(dx, dy) < 1:
         raise ValueError(
             f"identity_map: widths need to be 1 or more, got {dx} and {dy}."

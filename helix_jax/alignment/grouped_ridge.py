@@ -73,8 +73,8 @@ def fit_grouped_ridge(
     if select.cov_xy.shape != (dx, dy) or dy % groups:
         raise ValueError(
             f"{who}: fit has widths {[dx, dy]} and select "
-            f"{list(select.cov_xy.shape)}; they must be equal, and {groups} groups must "
-            "divide the second."
+            f"{list(select.cov_xy.shape)}; they must be equal, and "
+            f"{groups} groups must divide the second."
         )
     if not len(penalties) or min(penalties) <= 0:
         raise ValueError(

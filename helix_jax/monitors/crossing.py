@@ -9,7 +9,7 @@ With y_hat = x K + c from source to target and x_hat = y B + d back,
                                                 as v, over B's larger singular values
 
 A monitor is a covector, carried against the direction of a map; a vector is carried
-along it. Between spaces of unlike scales the transpose does not act as a vector, and
+along it. Between spaces of different scales the transpose does not act as a vector, and
 the inverse follows small singular values: which rule steers is a question for an
 experiment.
 

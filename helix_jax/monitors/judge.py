@@ -27,7 +27,7 @@ class Judge(NamedTuple):
       encoder, tokenizer: the sentence encoder.
       probe: on its embeddings, of the rest and the class.
       auroc: on held-out texts.
-      max_tokens: longer texts lose their end.
+      max_tokens: longer texts are truncated.
     """
 
     encoder: Model
@@ -58,7 +58,7 @@ def make_judge(
       encoder: folder or hub id of a sentence encoder.
       texts: by split: "fit", "select", "test".
       labels: [N] 0 and 1 of each split.
-      max_tokens: longer texts lose their end.
+      max_tokens: longer texts are truncated.
       resamples: of the bootstrap over documents.
 
     Raises:

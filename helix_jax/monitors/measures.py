@@ -62,7 +62,7 @@ def effect_ratio(
     *,
     resamples: int = 1000,
 ) -> Interval:
-    """mean(changed - before) / mean(reference - before), as `effect` has them.
+    """mean(changed - before) / mean(reference - before), as in `effect`.
 
     Near 0 / 0 it says nothing: read it beside the reference's own interval.
     """

@@ -71,14 +71,14 @@ def read_pair_moments(
     max_tokens: int,
     key: Array,
 ) -> PairMoments:
-    """Moments of raw residual streams, first tokens left out, in one pass a split.
+    """Moments of raw residual streams without first tokens, in one pass per split.
 
     Args:
       sides: both models.
       texts: by split, "fit", "select" and "test".
       layers: of the source and of the target.
       limits: token pairs of each split.
-      max_tokens: longer texts lose their end.
+      max_tokens: longer texts are truncated.
       key: jax.random key of the shuffled pairs.
     """
     splits = {}

@@ -31,13 +31,12 @@ def place_of(model: Model, layer: int) -> dict[str, Any]:
 
 
 def require_place(what: str, own: Place, where: str, wanted: Place) -> None:
-    """Raise FingerprintError unless something was made for the states that it is used
-    on.
+    """Raise FingerprintError unless states are those that something was made for.
 
     Args:
       what: the thing, for the message.
       own: the place that it was made for.
-      where: it is used, for the message.
+      where: the place where it is used, for the message.
       wanted: the place there.
     """
     check_same(

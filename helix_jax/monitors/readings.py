@@ -5,7 +5,7 @@ At some places of some texts, for each of A edits of the residual stream:
     log_odds   log sum_{class's tokens} p - log sum_{rest's tokens} p
     nats       -log p of the token that follows
 
-The texts are read teacher-forced. What lies below the layer is computed once for all
+The texts are read teacher-forced. Blocks below the layer are computed once for all
 edits.
 """
 
@@ -46,7 +46,7 @@ class Passages(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """Of A edits on G texts at P places each; see the head of this file.
+    """Of A edits on G texts at P places each; see the top of this file.
 
     Attributes:
       log_odds: [A, G, P] float32.
@@ -68,7 +68,7 @@ def cut_passages(
       places: P; the last is the passage's end.
 
     Returns:
-      Passages, and [G] int which of the texts they are of.
+      Passages, and [G] int, the text that each is from.
 
     Raises:
       CorpusError: fewer than two texts are long enough.
@@ -107,7 +107,7 @@ def read_edits(
       layer: where its states are changed.
       edits: A maps of one kind and size, from its states to its states.
       passages: G texts.
-      tokens: whose odds are asked for.
+      tokens: the tokens of the class and of the rest, for the log-odds.
 
     Returns:
       Readings.
@@ -132,7 +132,7 @@ def read_edits(
     step = 1 if len({len(own) for own in passages.ids}) == 1 else STEP
     for start in range(0, len(order), ROWS_AT_ONCE):
         rows = order[start : start + ROWS_AT_ONCE]
-        # The last batch is filled up, so that nothing is compiled for it.
+        # The last batch is padded, so that nothing is compiled for it.
         filled = np.resize(rows, ROWS_AT_ONCE)
         own = [passages.ids[row] for row in filled.tolist()]
         lengths = np.array([len(one) for one in own])

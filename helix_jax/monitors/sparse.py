@@ -6,7 +6,7 @@ Over w [D] and b, on states z standardised to mean 0 and variance 1,
 
 with b not penalised and `most` the least penalty at which w is zero, so that penalties
 are shares of it. Each step is a gradient step and a soft threshold, with momentum that
-starts anew where it points uphill; the path runs from the strongest penalty to the
+restarts where it points uphill; the path runs from the strongest penalty to the
 weakest, each fit starting from the last one's.
 
 At the optimum the gradient of the loss is -penalty sign(w_j) where w_j is not zero, and
@@ -41,12 +41,12 @@ class SparsePath(NamedTuple):
     """Sparse directions for P penalties, on states as they are, not standardised.
 
     Attributes:
-      shares: [P] penalties as asked for.
+      shares: [P] penalties as requested.
       penalties: [P] as in the objective.
       vectors: [P, D].
       biases: [P].
       violation: [P] by how much optimality fails, as a share of the penalty.
-      ok: [P] bool, that is within the tolerance.
+      ok: [P] bool, the violation is within the tolerance.
     """
 
     shares: Array
@@ -100,9 +100,9 @@ def fit_sparse(
     Args:
       x: [N, D] float, states.
       labels: [N] bool or 0 and 1.
-      shares: [P] penalties above 0 and below 1, see the head of this file.
+      shares: [P] penalties above 0 and below 1, see the top of this file.
       tolerance: share of the penalty by which optimality may fail.
-      max_steps: a penalty, at most.
+      max_steps: for each penalty, at most.
 
     Returns:
       SparsePath, in the order of `shares`.

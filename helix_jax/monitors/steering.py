@@ -63,7 +63,7 @@ def dosed(vector: Array, scale: float, alpha: float) -> np.ndarray:
     Args:
       vector: [D] float, not zero.
       scale: a length of that space, such as the distance between the mean states of a
-        class and the rest. (A state's own length does not tell: most of it may be the
+        class and the rest. (A state's own length is no guide: most of it may be the
         same for all texts.)
       alpha: share of that.
 

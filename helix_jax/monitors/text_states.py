@@ -1,4 +1,4 @@
-"""One state a text and layer: the mean of the raw residual stream over its tokens.
+"""One state per text and layer: the mean of the raw residual stream over its tokens.
 
 The first token is left out. In most decoders its state is the same whatever it is, and
 hundreds of times as long as all others, so that a mean would hold little else.
@@ -51,8 +51,8 @@ def read_text_states(
       model, tokenizer: that read them.
       texts: N texts.
       layers: n layers, 0 the embedding, -1 the last.
-      max_tokens: longer texts lose their end.
-      token_budget: tokens a forward pass, padding included.
+      max_tokens: longer texts are truncated.
+      token_budget: tokens per forward pass, padding included.
 
     Returns:
       TextStates.

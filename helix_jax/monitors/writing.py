@@ -33,13 +33,13 @@ def write_edited(
       layer: where its states are changed.
       edit: how, such as from `shift_by`.
       prompts: token ids, special tokens included.
-      max_new_tokens: of each text; special tokens are never chosen, so that every text
-        has them all.
+      max_new_tokens: of each text; special tokens are never chosen, so every text
+        reaches that length.
       key: jax.random key.
       sampling: how tokens are chosen.
 
     Returns:
-      What was written behind each prompt.
+      The text written after each prompt.
 
     Raises:
       ValueError: as `edited` and `generate_ids`.

@@ -43,8 +43,8 @@ def calibrate(score: Array, null: Array, *, best: float = 1.0) -> Calibrated:
     Args:
       score: [...].
       null: [P, ...] scores of shuffled pairs.
-      best: of identical representations: 1 for similarities, 0 for distances (told
-        apart by whether the null's mean lies below or above it).
+      best: the score of identical representations: 1 for similarities, 0 for distances
+        (told apart by whether the null's mean lies below or above it).
 
     Returns:
       Calibrated. A null without spread gives z = NaN, one at `best` calibrated = NaN.

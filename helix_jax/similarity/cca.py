@@ -14,8 +14,8 @@ variates, and the measures are means of these:
 | SVCCA    | `rank` or `variance`       | equal                               |
 | PWCCA    | all, or the same           | sum_j |cov(variate i of x, x_j)|    |
 
-Few rows for the ranks make all of these large for any two sets of rows (exactly 1 when
-rows are no more than the two ranks), so that is refused unless asked for.
+With few rows for the ranks, all of these are large for any two sets of rows (exactly 1
+with no more rows than either rank), so that is refused unless asked for.
 
 Reference: Hotelling 1936; Raghu et al. 2017, arXiv 1706.05806 (SVCCA); Morcos, Raghu,
   Bengio 2018, arXiv 1806.05759 (PWCCA).
@@ -72,10 +72,10 @@ def canonical_directions(
     Args:
       moments: of the rows to find them on.
       rank: principal directions of each side; None for all with variance.
-      variance: share of each side's variance that they need to hold together: the
-        fewest directions that do, at most `rank`.
-      loadings: [dx, d] what the weights of PWCCA are taken over, when x holds principal
-        coordinates: neurons = x @ loadings. None: x holds the neurons themselves.
+      variance: keep the fewest directions that together hold this share of each side's
+        variance, at most `rank`.
+      loadings: [dx, d] neurons = x @ loadings, for PWCCA's weights, where x holds
+        principal coordinates. None: x holds the neurons themselves.
       allow_few_rows: compute also with fewer than 5 rows for each rank.
 
     Returns:
@@ -160,7 +160,7 @@ def mean_cca(fit: Moments, test: Moments | None = None, **settings: Any) -> Arra
 
     Args:
       fit: Moments that the directions are found on.
-      test: Moments that they are scored on; None scores on `fit`, which is too high.
+      test: Moments that they are scored on; None scores on `fit`, biased upwards.
       **settings: of `canonical_directions`.
 
     Returns:

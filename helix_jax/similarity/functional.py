@@ -6,7 +6,7 @@ m = (p + q) / 2,
 
     JS = H(m) - (H(p) + H(q)) / 2,      agreement = [argmax p = argmax q]
 
-Means over rows only, so their intervals are bootstraps over documents, and shuffled
+Both are means over rows, so their intervals are bootstraps over documents, and shuffled
 pairs give their nulls.
 """
 

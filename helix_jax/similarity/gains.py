@@ -2,8 +2,8 @@
 
     DCG@k = sum_{p=1..k} gain(row at place p) / log2(1 + p),    nDCG@k = DCG@k / largest
 
-Relevance is binary where a query looks for one row alone, and graded where rows of that
-row's class are worth something too.
+Relevance is binary where a query looks for one row only, and graded where other rows of
+that row's class have some worth too.
 
 Reference: Jaervelin and Kekaelaeinen 2002, "Cumulated gain-based evaluation of IR
   techniques", section 2.2; gains are not exponentiated, as in scikit-learn.
@@ -18,14 +18,14 @@ OWN_GAIN, CLASS_GAIN = 2.0, 1.0  # of the row that is looked for; of its class
 
 
 def rank_gains(ranks: Array, *, depth: int) -> np.ndarray:
-    """nDCG@depth of each query that looks for one row alone, from that row's rank.
+    """nDCG@depth of each query that looks for one row only, from that row's rank.
 
     Args:
       ranks: [Q] int, from 1.
       depth: k.
 
     Returns:
-      [Q] float64: 1 / log2(1 + rank) within the first k, 0 behind them.
+      [Q] float64: 1 / log2(1 + rank) within the first k, 0 beyond.
     """
     ranks = np.asarray(ranks)
     return np.where(ranks <= depth, 1 / np.log2(1.0 + ranks), 0.0)
@@ -36,7 +36,7 @@ def normalised_gains(gains: Array, largest: Array) -> np.ndarray:
 
     Args:
       gains: [Q, k] float, not negative, of the rows that were found, best place first.
-      largest: [Q, k] float, of the best ranking that there is.
+      largest: [Q, k] float, of the best possible ranking.
 
     Returns:
       [Q] float64 from 0 to 1; 0 where no row has a gain.
@@ -54,7 +54,7 @@ def normalised_gains(gains: Array, largest: Array) -> np.ndarray:
 def class_gains(
     found: Array, relevant: Array, classes: Array
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Graded gains of what was found, and the largest that there are.
+    """Graded gains of the rows that were found, and the largest possible.
 
     Args:
       found: [Q, k] int, rows of the index, best first, from `nearest_rows`.

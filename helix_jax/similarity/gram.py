@@ -152,8 +152,8 @@ def rsa(
 def minibatch_cka(batches: Sequence[tuple[Array, Array]], **settings: Any) -> Array:
     """CKA from mini-batches: each HSIC is averaged over them before the ratio.
 
-    Unbiased HSIC of a batch has the expectation of that of all rows, so the average
-    converges to the full form as batches are added, whatever their size.
+    The unbiased HSIC of a batch has the same expectation as that of all rows, so the
+    average converges to the full form as batches are added, whatever their size.
 
     Args:
       batches: pairs of [B, dx] and [B, dy] float arrays, B at least 4.
@@ -181,7 +181,7 @@ def minibatch_cka(batches: Sequence[tuple[Array, Array]], **settings: Any) -> Ar
 
 @wide
 def _with_batch(total: Array | int, x: Array, y: Array, **settings: Any) -> Array:
-    """The sum of batches' HSICs, each times its rows, with one more batch."""
+    """Add one batch to the sum of the batches' HSICs, each times its rows."""
     return total + x.shape[0] * unbiased_hsic(gram_sums((x, y), **settings))
 
 
@@ -214,7 +214,7 @@ def _scale(sums: GramSums) -> Array:
 
 
 def _cosines(inner: Array, scale: Array) -> Array:
-    """inner / sqrt(own own'), NaN where own is rounding of the sums it is made of."""
+    """inner / sqrt(own own'), NaN where own is only the rounding error of its sums."""
     own = jnp.diagonal(inner)
     level = 64 * jnp.finfo(inner.dtype).eps * scale
     root = jnp.sqrt(jnp.where(own > level, own, jnp.nan))

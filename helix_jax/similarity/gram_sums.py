@@ -27,7 +27,7 @@ from helix_jax.types import Array
 
 
 class GramSums(NamedTuple):
-    """Sums over M symmetric matrices of the same N rows; see the head of this file.
+    """Sums over M symmetric matrices of the same N rows; see the top of this file.
 
     Attributes:
       inner: [M, M].
@@ -56,9 +56,9 @@ def gram_sums(
     Args:
       representations: M arrays [N, d_m] float of the same rows, widths may differ.
       kernel: linear, rbf, euclidean, cosine or correlation, see `kernels`.
-      ranks: replace each matrix's off-diagonal values by their ranks (ties share
-        theirs; values are told apart to a millionth of their range).
-      bandwidth: of rbf, over the median distance.
+      ranks: replace each matrix's off-diagonal values by their ranks (ties share a
+        rank; values are distinguished to a millionth of their range).
+      bandwidth: of rbf, relative to the median distance.
       product_dtype: of the tiles; None is float64 where the backend has it.
       block_rows: edge of a tile; memory is M block_rows^2.
 
@@ -110,7 +110,7 @@ def _sums(
             if tables is not None:
                 tile = rank_of_values(tables[number], tile)
             tiles.append(jnp.where(used, tile, 0))
-        # Held, or the kernel would be computed anew for each of the sums below.
+        # Kept, or XLA would compute the kernel again for each of the sums below.
         tile = jax.lax.optimization_barrier(jnp.stack(tiles)).astype(dtype)
         on_diagonal = start[0] == start[1]
         same = on_diagonal & (left[:, None] == right)

@@ -11,7 +11,7 @@ ROWS_PER_RANK = 5
 def require_rows_for_rank(who: str, rows: Any, rank: Any) -> None:
     """Raise if concrete `rows` are fewer than 5 for each direction that is fitted.
 
-    At 5 rows a direction, the largest canonical correlation of two independent sides
+    At 5 rows per direction, the largest canonical correlation of two independent sides
     is still about 0.6 on the rows it was fitted on.
     """
     if not checks.is_concrete(rows, rank):

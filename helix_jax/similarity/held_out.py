@@ -134,7 +134,7 @@ def pair_nulls(
     key: Array | None = None,
     product_dtype: Any = None,
 ) -> dict[str, Array]:
-    """The same with the pairing of fit and of test rows shuffled, and refitted.
+    """Null scores: pairings of fit and test rows are shuffled, and maps refitted.
 
     The penalty is that of the true pairs. For the cosine the map is kept and the test
     rows are shuffled, so that its null shows what shared directions alone give.

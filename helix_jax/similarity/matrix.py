@@ -1,7 +1,7 @@
 """Every pair among many representations, by every measure of the same rows.
 
 Kernel and distance matrices are summed in one pass over tiles for all representations
-together, and neighbours found once for each, so that a pair costs next to nothing.
+together, and neighbours are found once for each, so that a pair costs next to nothing.
 """
 
 import functools
@@ -103,7 +103,7 @@ def similarity_nulls(
     key: Array | None = None,
     product_dtype: Any = None,
 ) -> dict[str, Array]:
-    """The same when the second of each pair has its rows shuffled.
+    """Scores as in `similarity_matrix`, with the rows of each pair's second shuffled.
 
     Args:
       representations: as in `similarity_matrix`; M matrices of N^2 are held.

@@ -37,10 +37,10 @@ def score_pairs(
       measures: names among MEASURES, one or more.
       documents: [N] document of each test row.
       labels: classes of the rows; needed by HEAD_MEASURES.
-      rank: principal directions of svcca, pwcca and procrustes; None is one for 20 fit
+      rank: principal directions of svcca, pwcca and procrustes; None is one per 20 fit
         rows, at most 64.
       neighbours: of mutual_knn and cknna.
-      shuffles: of the nulls; its key also deals the documents to groups.
+      shuffles: of the nulls; its key also assigns the documents to groups.
 
     Returns:
       Scores of [pairs], for `summarise`.

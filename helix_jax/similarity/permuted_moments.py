@@ -1,5 +1,4 @@
-"""Exact mean and deviation of a score over all N! orders of the rows, without
-shuffling.
+"""Exact mean and deviation of a score over all N! row orders, without shuffling.
 
 For symmetric matrices A, B the sum Z = sum_ij A[p_i, p_j] B[i, j] over a random order p
 has a mean and a variance that depend on A and on B by six sums each:
@@ -46,7 +45,7 @@ class NullMoments(NamedTuple):
 
 
 class MatrixSums(NamedTuple):
-    """T, S, D, V, C and R of the head of this file, [...] each."""
+    """T, S, D, V, C and R of the top of this file, [...] each."""
 
     trace: Array
     total: Array

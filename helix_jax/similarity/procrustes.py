@@ -5,7 +5,7 @@ With both sides centred and scaled to |X| = |Y| = 1 (Frobenius), over rotations 
     d^2 = min_Q |X Q - Y|^2 = 2 - 2 tr(Q' X' Y),
 
 where the best Q makes the trace the sum of the singular values of X'Y. From moments,
-tr(Q' cov_xy) / sqrt(tr(cov_xx) tr(cov_yy)); unequal widths are filled up with zeros.
+tr(Q' cov_xy) / sqrt(tr(cov_xx) tr(cov_yy)); the narrower side is padded with zeros.
 """
 
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def procrustes_distance(
 
     Args:
       fit: Moments that the rotation is found on.
-      test: Moments that it is scored on; None scores on `fit`, which is too close.
+      test: Moments that it is scored on; None scores on `fit`, biased downwards.
       allow_few_rows: compute also with fewer than 5 rows for each direction.
 
     Returns:

@@ -19,7 +19,7 @@ BINS = 2**20
 
 
 class RankTable(NamedTuple):
-    """The ranks of one matrix's off-diagonal values, over their number.
+    """The ranks of one matrix's off-diagonal values, divided by their number.
 
     Attributes:
       scale: [] bins per unit of distance.
@@ -73,7 +73,7 @@ def rank_of_values(table: RankTable, values: Array) -> Array:
 
 
 def _longest(z: Array) -> Array:
-    """An upper bound of the distance of any two rows."""
+    """An upper bound of the distance between any two rows."""
     return 2 * jnp.sqrt(jnp.max(jnp.sum(z * z, axis=1)))
 
 

@@ -114,7 +114,7 @@ class RetrievalScores(NamedTuple):
 
     Attributes:
       recall: k -> recall@k, with its interval over documents.
-      ndcg: nDCG@depth where that row alone is relevant, likewise.
+      ndcg: nDCG@depth where only that row is relevant, likewise.
       mean_reciprocal_rank: [] of all queries.
     """
 
@@ -157,8 +157,7 @@ def score_ranks(
 
 
 def with_width(rows: np.ndarray, width: int) -> np.ndarray:
-    """Rows [N, D] cut, or padded with zeros, to [N, width]: the control that needs no
-    map."""
+    """Rows [N, D] cut or zero-padded to [N, width]: the control without a map."""
     rows = rows[:, :width]
     return np.pad(rows, [(0, 0), (0, width - rows.shape[1])])
 

@@ -1,5 +1,4 @@
-"""Many pairs of representations by many measures, with what intervals and p-values
-need.
+"""Scores of many pairs by many measures, with all that intervals and p-values need.
 
     rows = score_rows(test, pairs, measures, kept, ...)       # all pairs together
     each = [score_fitted(views[a], views[b], ...) for a, b in pairs]

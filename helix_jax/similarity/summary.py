@@ -18,7 +18,7 @@ from helix_jax.stats import (
     jackknife_interval,
 )
 
-_BEST = {"procrustes": 0.0, "divergence": 0.0}  # of identical states; of others 1
+_BEST = {"procrustes": 0.0, "divergence": 0.0}  # of identical states; 1 for the others
 
 
 class PairScore(NamedTuple):

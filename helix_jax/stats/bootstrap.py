@@ -2,7 +2,7 @@
 
 Rows of one document are not independent; documents are. A resample draws as many
 documents as there are, with replacement, and each counts as often as it was drawn:
-`bootstrap_counts`, through which every bootstrap of this project goes. Any statistic of
+every bootstrap of this project goes through `bootstrap_counts`. Any statistic of
 sums over rows (a mean, an F1 from a confusion matrix) needs only the sums of each
 document, so that all resamples are one product, counts [R, G] times sums [G, K].
 """
@@ -45,7 +45,7 @@ def bootstrap_interval(
       values: [N] float, int or bool.
       documents: [N] document of each row: `document_of(id)`, or any codes.
       resamples: R.
-      level: share of resamples inside.
+      level: share of resamples inside the interval.
       key: jax.random key; None is jax.random.key(0).
 
     Returns:
@@ -112,7 +112,7 @@ def bootstrap_statistic(
         several, of module level so that its compilation is reused; `mean_of_sums` is
         one.
       resamples: R.
-      level: share of resamples inside.
+      level: share of resamples inside the interval.
       key: jax.random key; None is jax.random.key(0).
 
     Returns:
@@ -178,7 +178,7 @@ def bootstrap_counts(
       chance: generator of the draws; or, for one group, a jax.random key: the draws of
         a resample then depend only on the key and the number of the resample.
       resamples: R.
-      level: share of resamples inside.
+      level: share of resamples inside the intervals.
       at_once: resamples in one call of `statistics`; None is all.
 
     Returns:

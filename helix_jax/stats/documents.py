@@ -24,8 +24,7 @@ def document_codes(
       [N] int64 in [0, G), and G.
 
     Raises:
-      ValueError: another number of documents than rows, or a fraction or NaN for
-        one.
+      ValueError: not one document for each row, or one that is a fraction or NaN.
     """
     # A list is not made an array first: numpy would take 1 and "1" for the same, and
     # drop zero bytes at the end of a name.

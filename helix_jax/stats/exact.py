@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 _LARGEST = {np.dtype(np.float64): 10**6, np.dtype(np.float32): 10**3}
-_NEAR = 1e-5  # rounding of float32 and some steps more
+_NEAR = 1e-5  # the rounding of float32 and a few more steps
 
 
 def exact_fraction(value: Any) -> Fraction:

@@ -78,7 +78,7 @@ def jackknife_interval(
             f"jackknife_interval: left_out needs shape [groups, "
             f"{', '.join(map(str, np.shape(value)))}], got {list(shape)}."
         )
-    checks.require_rows("jackknife_interval", shape[0], 2, "one a group")
+    checks.require_rows("jackknife_interval", shape[0], 2, "one per group")
     value, left_out = (
         jnp.asarray(numeric.numbers("jackknife_interval", name, z), wide_dtype())
         for name, z in (("value", value), ("left_out", left_out))

@@ -2,7 +2,7 @@
 
     p = (1 + number of shuffles that score at least as much) / (1 + shuffles)
 
-which is never zero and, if the null is true, below a at most a of the time.
+which is never zero and, if the null is true, at most a with probability at most a.
 """
 
 import functools
@@ -40,8 +40,8 @@ def permutation_null(
       permutations: P.
       key: jax.random key; None is jax.random.key(0). Shuffle i depends on the key and
         i only, so that more shuffles extend the same ones.
-      at_once: shuffles vectorised in a step; memory grows with it, the result does not
-        depend on it but for rounding.
+      at_once: shuffles per vectorised step; memory grows with it, the result depends
+        on it only by rounding.
 
     Returns:
       What the statistic returns, with a leading axis P.

@@ -35,15 +35,15 @@ def pair_rank_correlation(
       pairs: [P] of (first, second), two different objects each, such as models; not
         every pair has to be there.
       resamples: R; a resample draws as many objects as there are, with replacement, and
-        a pair counts as often as its two objects were drawn, multiplied.
-      level: share of resamples inside.
+        a pair's weight is the product of how often its two objects were drawn.
+      level: share of resamples inside the interval.
       seed: of the draws.
 
     Returns:
       Interval of floats; resamples in which a measure does not vary are left out.
 
     Raises:
-      ValueError: other lengths, NaN, a pair of one object with itself, fewer than three
+      ValueError: lengths differ, NaN, a pair of one object with itself, fewer than three
         objects, or a measure that does not vary.
 
     Reference: Spearman 1904; resampling the objects of a matrix of pairs: Davison and
@@ -77,7 +77,7 @@ def document_rank_correlations(
       name -> Interval of floats, all on the same resamples.
 
     Raises:
-      ValueError: other lengths, NaN, fewer than three documents, or a measure that does
+      ValueError: lengths differ, NaN, fewer than three documents, or a measure that does
         not vary.
     """
     who = "document_rank_correlations"
@@ -101,7 +101,7 @@ def rank_correlations(
     Args:
       measures: name -> [P].
       y: [P], what they should predict.
-      pairs, resamples, level, seed: as there.
+      pairs, resamples, level, seed: as for `pair_rank_correlation`.
       against: the measure that the others are compared with.
 
     Returns:
@@ -109,25 +109,25 @@ def rank_correlations(
       is than that of `against`, on the same resamples.
 
     Raises:
-      ValueError: as there, or an unknown `against`.
+      ValueError: as `pair_rank_correlation`, or an unknown `against`.
     """
     who = "rank_correlations"
     objects = _objects_of_pairs(who, pairs)
     if against not in measures:
         raise ValueError(
-            f"{who}: against must be of {list(measures)}, got {against!r}."
+            f"{who}: against must be one of {list(measures)}, got {against!r}."
         )
     return _correlations(who, measures, y, objects, resamples, level, seed, against)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Objects:
-    """The objects that are resampled, and the rows that they weigh.
+    """The objects that are resampled, and the rows that they give weight to.
 
     Attributes:
       number: of objects.
-      rows: that have them.
-      weigh: [R, number] int draws of objects -> [R, rows] int, of the rows.
+      rows: number of rows.
+      weigh: [R, number] int draws of objects -> [R, rows] int weights of the rows.
     """
 
     number: int
@@ -168,7 +168,7 @@ def _correlations(
     for name, x in measures.items():
         if len(x) != objects.rows:
             raise ValueError(
-                f"{who}: all measures need one entry a row, got {len(x)} of {name} "
+                f"{who}: all measures need one entry per row, got {len(x)} of {name} "
                 f"for {objects.rows} rows."
             )
     if objects.number < 3:
@@ -201,7 +201,7 @@ def _correlations(
 
 
 def _spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
-    """Of weighted rows; NaN where one of the two does not vary."""
+    """Correlation of weighted rows; NaN where one of the two does not vary."""
     if counts.sum() < 2:
         return np.nan
     with warnings.catch_warnings():

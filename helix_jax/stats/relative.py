@@ -6,7 +6,7 @@ from helix_jax import checks
 
 
 def relative_error(estimate: np.ndarray, truth: np.ndarray) -> float:
-    """|estimate - truth| / |truth|, Frobenius norms; a guess of zero has 1.
+    """|estimate - truth| / |truth|, Frobenius norms; an estimate of zero has error 1.
 
     Args:
       estimate: any shape, float; compared in float64.

@@ -62,12 +62,12 @@ def fit_adapters(
     key: Array,
     epochs: int,
 ) -> dict[str, StateMap]:
-    """Every adapter, on the rows of the fit split.
+    """Fit every adapter on the rows of the fit split.
 
     Args:
-      rows: of the splits "fit" and "select"; gradient fits stop early by the second.
+      rows: of the splits "fit" and "select"; the second is for early stopping.
       moments: of the fit split.
-      ridge: its map, whose penalty is that of the reduced rank too.
+      ridge: the ridge map; the reduced-rank map takes its penalty too.
       key: jax.random key of the order of the rows and of random weights.
       epochs: of a descent, at most.
 

@@ -57,7 +57,7 @@ class Node:
         """The classifier of its states; RunError if it cannot be trusted."""
         if self.classes is None:
             raise RunError(
-                f"{self.given} has no classes to train a classifier of; extract its "
+                f"{self.given} has no classes to train a classifier on; extract its "
                 "states from a labelled corpus."
             )
         fit, select = SPLITS[:2]

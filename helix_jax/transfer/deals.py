@@ -42,7 +42,7 @@ TRUST = ("agreement", "found")  # self-assessment of a fit without pairs
 def fit_arms(
     dealt: Dealt, select: Pair, *, seed: int, starts: int = 3
 ) -> tuple[dict[str, AffineMap], dict[str, UnpairedFit]]:
-    """Every arm's map, and the fits without pairs.
+    """Fit every arm's map; return the maps, and the fits without pairs.
 
     Args:
       dealt: rows of both sides to fit on.
@@ -73,12 +73,12 @@ def score_deal(
     seed: int,
     starts: int = 3,
 ) -> dict[str, np.ndarray]:
-    """The results of every arm of a deal on every test text.
+    """Score every arm of a deal on every test text.
 
     Args:
       dealt: rows of both sides to fit on.
       pairs: of the select split, and of the test split, which is only scored.
-      task: whose probe of the target reads the mapped states; None for no labels.
+      task: its probe of the target reads the mapped states; None without labels.
       seed, starts: as for `fit_arms`.
 
     Returns:

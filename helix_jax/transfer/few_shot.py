@@ -44,8 +44,8 @@ def public_arms(
       task: read on its test split.
       public: moments of other text, fit and select splits.
       counts: texts of the task added to it.
-      share: of the weight that these texts have, in (0, 1]; 1 is these texts alone.
-      seeds: draws of them.
+      share: of the weight that these texts have, in (0, 1]; 1 uses only these texts.
+      seeds: number of draws of them.
     """
 
     def map_of(fit: Moments) -> AffineMap:
@@ -71,7 +71,7 @@ def few_shot_arms(task: Task, *, counts: Sequence[int], seeds: int) -> Arms:
     Args:
       task: whose fit split the texts are drawn from, read on its test split.
       counts: of texts.
-      seeds: draws of them.
+      seeds: number of draws of them.
 
     Raises:
       RunError: the texts of a draw are of one class.

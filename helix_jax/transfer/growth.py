@@ -36,7 +36,7 @@ def growing_maps(
     anchors: int,
     epochs: int,
 ) -> Iterator[dict[str, StateMap]]:
-    """At each size the maps of the first rows of an order, and `CONTROL`.
+    """Fit every method, and `CONTROL`, on the first rows of an order at each size.
 
     Moments of the rows between two sizes are merged into those of the smaller.
 
@@ -45,7 +45,7 @@ def growing_maps(
       select: moments of the select split.
       order: [N] places in the fit split.
       sizes: ascending.
-      methods: names; a closed form that a size is too small for is left out there.
+      methods: names; a closed form is left out at sizes that are too small for it.
       anchors: first rows that relative representations refer to, at most.
       epochs: of gradient fits.
 

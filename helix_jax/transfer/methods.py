@@ -65,7 +65,7 @@ class Material(NamedTuple):
         return fitted
 
     def fit_descents(self, *, key: Array, epochs: int) -> dict[str, Descended]:
-        """The gradient fits among the methods, of so many epochs at most."""
+        """The gradient fits among the methods, of at most `epochs` epochs."""
         wanted = [name for name in self.methods if name in GRADIENT_METHODS]
         if not wanted:
             return {}
@@ -112,7 +112,7 @@ def time_closed(material: Material, *, repeats: int) -> dict[str, Interval]:
     """Seconds from moments to each closed form's map: median, least and most.
 
     Args:
-      material: whose closed forms are compiled, as they are after `fit_closed`.
+      material: `fit_closed` has been called, so that its closed forms are compiled.
       repeats: how often each is fitted.
 
     Returns:

@@ -1,4 +1,4 @@
-"""An index with a share embedded again: two spaces, one list of results.
+"""An index with a share re-embedded: two spaces, one list of results.
 
 Rows that the new model has embedded are compared with its query natively, all others
 with the mapped query (or mapped themselves). Scores of the two parts are made
@@ -6,15 +6,15 @@ comparable by a linear function each,
 
     score_ij = slope <q_i, z_j> + offset,
 
-chosen on pairs that are not of the test split, so that the whole is one inner product,
+chosen on pairs outside the test split, so that the whole is one inner product,
 of (slope_new q_new, slope_old q_old, 1) with (z_new, 0, offset_new) or (0, z_old,
 offset_old), which any index of inner products serves.
 
 | calibration  | a score of a part becomes                                           |
 |--------------|---------------------------------------------------------------------|
 | raw          | the cosine as it is                                                 |
-| standardised | its distance from the mean of rows not looked for, in deviations    |
-| log_odds     | the log-odds that the row is looked for, by logistic regression     |
+| standardised | its distance from the mean of non-relevant rows, in deviations      |
+| log_odds     | the log-odds that the row is relevant, by logistic regression       |
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from helix_jax.similarity.retrieval import Search
 from helix_jax.transfer.search import Migration
 from helix_jax.transfer.ways import Way
 
-PENALTY = 1e-9  # of the logistic regression, relative; two numbers need none
+PENALTY = 1e-9  # of the logistic regression, relative; two coefficients need none
 MOST_ROWS = 500  # queries and rows that a calibration is chosen on, at most
 
 
@@ -69,10 +69,10 @@ def calibrate_scores(name: str, search: Search) -> Calibration:
 
     Args:
       name: of CALIBRATIONS.
-      search: whose i-th query has the i-th row of its index as its only match.
+      search: the i-th row of its index is the only match of its i-th query.
 
     Raises:
-      ValueError: an unknown name, fewer than two queries, or rows that are not theirs.
+      ValueError: an unknown name, fewer than two queries, or not one row for each.
     """
     if name not in CALIBRATIONS:
         raise ValueError(
@@ -81,8 +81,8 @@ def calibrate_scores(name: str, search: Search) -> Calibration:
         )
     if len(search.queries) != len(search.index) or len(search.queries) < 2:
         raise ValueError(
-            "calibrate_scores: needs two or more queries and as many rows, the i-th "
-            f"for the i-th, got {len(search.queries)} and {len(search.index)}."
+            "calibrate_scores: needs two or more queries and one row for each, in "
+            f"order, got {len(search.queries)} and {len(search.index)}."
         )
     queries, index = (z[:MOST_ROWS].astype(np.float64) for z in search)
     scores = queries @ index.T

@@ -57,7 +57,7 @@ class PairFit(NamedTuple):
       chosen: the map whose penalty is best on the select split.
       shuffled: moments of the fit split's rows, wrongly paired; None: computed from the
         rows on request.
-      kept: of pairs that are streams, some rows of the select and the test split.
+      kept: some rows of the select and test splits, if the pairs are streams.
     """
 
     pairs: Mapping[str, Pair | PairStream]
@@ -74,7 +74,7 @@ class PairFit(NamedTuple):
     def controls(self, seed: int) -> dict[str, AffineMap]:
         """Controls that do not know the pairing: shuffled, random, mean.
 
-        And identity, the unchanged source states, if both widths are equal.
+        With equal widths there is also identity, the unchanged source states.
         """
         rotation, shuffle = jax.random.split(jax.random.key(seed))
         penalty, moments = float(self.chosen.fit.penalty), self.moments["fit"]
@@ -102,7 +102,7 @@ class PairFit(NamedTuple):
           constant: the control, see `fit_confidence`.
 
         Returns:
-          Why there is none, in words, if there are too few rows for it.
+          Confidence; if there are too few rows for one, the reason in words.
         """
         documents, rows = self._rows("select")
         if lacking := lack_of(documents):
@@ -117,7 +117,7 @@ class PairFit(NamedTuple):
         return score_confidence(own, self.map, rows, documents, **settings)
 
     def _rows(self, split: str) -> tuple[list[str], tuple[Array, Array]]:
-        """Documents, x and y: of a stream of the rows that were kept, else of all."""
+        """Documents, x and y: the rows kept of a stream, or else all rows."""
         pair = self.pairs[split]
         own = self.kept[split] if isinstance(pair, PairStream) else pair
         rows = own.rows if isinstance(own, KeptRows) else own.read()

@@ -3,11 +3,11 @@
 | kind      | moments                                                             |
 |-----------|---------------------------------------------------------------------|
 | refreshed | of the earlier texts, merged with those of n later ones             |
-| weighted  | the same, each later row counted as often as is best on later texts |
+| weighted  | the same, with the weight of later rows that is best on later texts |
 | refit     | of the n later texts alone                                          |
 | rotated   | as refreshed, for a rotation (orthogonal Procrustes), not ridge     |
 
-Only moments are kept of the earlier texts. Another n / 4 later texts, at least 20, are
+Of the earlier texts only moments are kept. Another n / 4 later texts, at least 20, are
 embedded by both models to choose penalties and weights.
 """
 
@@ -37,7 +37,7 @@ KINDS = ("refreshed", "weighted", "refit", "rotated")
 
 @wide
 def counted(moments: Moments, weight: float) -> Moments:
-    """Moments of rows of which each counts `weight` times."""
+    """Moments of the same rows, each counted `weight` times."""
     return moments._replace(count=moments.count * weight)
 
 
@@ -68,7 +68,7 @@ def refresh_map(
 def refreshed_maps(
     earlier: Moments, fit: Pair, select: Pair, sizes: Sequence[int], *, seed: int
 ) -> Iterator[tuple[int, dict[str, AffineMap]]]:
-    """The maps of more and more later texts, each sample containing the one before.
+    """The maps of growing samples of later texts, each containing the one before.
 
     Args:
       earlier: moments of the rows that the map was fitted on.

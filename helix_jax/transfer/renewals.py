@@ -84,7 +84,7 @@ class Renewal(NamedTuple):
           test: the index and its queries.
           select: rows and queries of the select split alone.
           shares: percent embedded again.
-          calibration: of all plans but those named after their own.
+          calibration: of all plans except those named after a calibration.
 
         Returns:
           ORDER_SHARE -> Plan; CALIBRATION -> Plan, random and of the largest share.

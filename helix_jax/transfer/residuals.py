@@ -1,9 +1,9 @@
 """Predicting which rows of an index a map serves worst, from their old embeddings.
 
 A row's residual is 1 - cos(mapped - centre, own - centre). On the fit split it is taken
-out of sample: each half of the documents by the map of the other half. A ridge map from
-the old embedding to it then predicts the residual of any row of the index, before that
-row is embedded again.
+out of sample: each half of the documents is mapped by a map of the other half. A ridge
+map from the old embedding to it then predicts the residual of any row of the index,
+before that row is embedded again.
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ def predicted_residuals(
 
     Args:
       pair: new and old embeddings of the fit split.
-      select: moments of the select split, that penalties are chosen on.
+      select: moments of the select split, for choosing penalties.
       old: [N, dy] the index.
       way: of the map.
-      centre: of the map's target, that cosines are about.
+      centre: of the map's target; cosines are taken about it.
 
     Returns:
       [N] float64.

@@ -52,12 +52,12 @@ class ArmScores(NamedTuple):
 
 
 class Migration(NamedTuple):
-    """An index in both spaces, and queries; the query's texts end the index.
+    """An index in both spaces, and queries for its last texts.
 
     Attributes:
       new, old: [N, dx], [N, dy] embeddings of every text by either model.
       asked_new, asked_old: [Q, dx], [Q, dy] queries for the last Q texts, in order.
-      centre_new, centre_old: [dx], [dy], that cosines are about.
+      centre_new, centre_old: [dx], [dy], the centres of the cosines.
       documents: [Q] of the queries.
       classes: [N] int32 of the index's texts, -1 where they have none.
     """
@@ -135,7 +135,7 @@ def open_migration(pairs: Iterable[Pair], queries: Pair, moments: Moments) -> Mi
     Args:
       pairs: x is of the new model and y of the old one.
       queries: of the same texts as the last of the pairs.
-      moments: of the rows that cosines are about the means of.
+      moments: of the rows whose means become the centres of the cosines.
     """
     pairs = list(pairs)
     new, old = map(np.concatenate, zip(*(pair.read() for pair in pairs)))

@@ -79,7 +79,7 @@ def stream_moments(pair: PairStream, *, title: str = "moments") -> Moments:
 def moments_and_rows(
     pair: PairStream, *, title: str = "moments", most: int = KEPT
 ) -> tuple[Moments, KeptRows]:
-    """Moments of all rows, and at most so many rows, a share of each piece's.
+    """Moments of all rows, and a sample of the rows with a share from each piece.
 
     Args:
       pair: of the two models.
@@ -120,7 +120,7 @@ def _moments(_: int, rows: Iterator[Rows]) -> dict[str, Any]:
 
 
 def _moments_and_rows(_: int, rows: Iterator[Rows], *, most: int) -> dict[str, Any]:
-    """Moments of a piece, and `most` of its rows, no more of which are held."""
+    """Moments of a piece and at most `most` of its rows: no more are ever held."""
     held: list[Any] = []
 
     def passing() -> Iterator[tuple[Array, Array]]:

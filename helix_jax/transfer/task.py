@@ -94,7 +94,7 @@ class Task(NamedTuple):
         return scores
 
     def save_right(self, path: Path, arms: Mapping[str, Sequence[Any]]) -> None:
-        """Documents of test texts, and which arms are right, for `compare_arms`."""
+        """Save which arms are right on each test text, for `compare_arms`."""
         labels = self.labels["test"]
         rows = {name: right_rows(draws, labels).mean(0) for name, draws in arms.items()}
         rows["documents"] = np.array(self.documents)
@@ -155,11 +155,12 @@ def draw_texts(ids: Sequence[str], count: int, *, seed: int) -> np.ndarray:
     """[count] rows of N texts, chosen by a hash of their ids.
 
     Raises:
-      RunError: as many texts are asked for as there are, or more.
+      RunError: `count` is not below the number of texts.
     """
     if count >= len(ids):
         raise RunError(
-            f"a few-shot draw asks for {count} texts, the fit split has {len(ids)}."
+            f"a few-shot draw of {count} texts needs a larger fit split than "
+            f"{len(ids)} texts; draw fewer."
         )
     return hashed_order(ids, salt=f"few-shot {seed}")[:count]
 
@@ -167,7 +168,7 @@ def draw_texts(ids: Sequence[str], count: int, *, seed: int) -> np.ndarray:
 def compare_arms(
     folder: str | Path, name: str, other: str, *, resamples: int = 2000
 ) -> Interval:
-    """Accuracy of one arm less that of another, on the same texts.
+    """Accuracy of one arm minus that of another, on the same texts.
 
     Args:
       folder: where `Task.save_right` wrote right.npz.

@@ -1,7 +1,7 @@
 """Parts of a translated file: rows that are mapped, and how they are written.
 
 .parquet      every column of the input, "embedding" mapped, and the cosines
-.npy          part-00000.npy, .ids.txt, .cosines.npy [n, 3]: as of a Parquet row
+.npy          part-00000.npy, .ids.txt, .cosines.npy [n, 3], as in a Parquet row
 .safetensors  embeddings, labels, ids, as the input has them; the cosines
 """
 
@@ -52,7 +52,7 @@ def write_part(out: Path, vectors: Vectors, part: Part) -> dict[str, float]:
 
     Args:
       out: folder with FOLDERS in it.
-      vectors: the file that it is of; the part is of the same format.
+      vectors: the input file, whose format the part takes.
       part: the rows.
 
     Returns:

@@ -28,9 +28,9 @@ from helix_jax.progress import Progress
 from helix_jax.transfer.translated_parts import FOLDERS, Part, read_done, write_part
 
 _T = TypeVar("_T")
-BLOCK_BYTES = 4 << 20  # of rows that are read at once
-PART_BYTES = 128 << 20  # of mapped rows that are held, and written at once
-AHEAD = 4  # blocks that are read before they are wanted
+BLOCK_BYTES = 4 << 20  # of rows read at once
+PART_BYTES = 128 << 20  # of mapped rows held, and written at once
+AHEAD = 4  # blocks read ahead
 
 
 class Translation(NamedTuple):
@@ -60,7 +60,7 @@ class Translation(NamedTuple):
 def make_translation(
     found: MapFolder, *, cosine: str = "", coverage: float = 0.9, part_rows: int = 0
 ) -> Translation:
-    """What a folder of a map does with rows.
+    """The translation that the folder of a map can do.
 
     Args:
       found: the folder.
@@ -93,7 +93,7 @@ def require_width(vectors: Vectors, found: MapFolder) -> None:
     source = found.config["fingerprints"]["source"]
     name = source.get("model") or source.get("embeddings") or "its source"
     raise StoreError(
-        f"{vectors.path} has rows of width {vectors.width}, the map takes rows of "
+        f"{vectors.path} has rows of width {vectors.width}, but the map takes rows of "
         f"width {dx} of {name}{hint}. Name the file or the map that fits."
     )
 
@@ -105,7 +105,7 @@ def translate(
 
     Args:
       vectors: the file, of the map's source width.
-      translation: what is done.
+      translation: what is done with each row.
       out: the folder, made where it is missing.
 
     Returns:
@@ -218,19 +218,19 @@ def _require_finite(block: Block, y: np.ndarray, path: Path) -> None:
     with np.errstate(over="ignore"):
         x = block.x.astype(np.float32)
     for rows, said in (
-        (x, "holds NaN, infinity or what float32 cannot"),
-        (y, "is mapped beyond what float32 can hold"),
+        (x, "holds NaN, infinity or a number beyond float32"),
+        (y, "is mapped to a number beyond float32"),
     ):
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(bad):
             raise StoreError(
-                f"{path}: row {block.start + bad[0]} (counting from 0) {said}. Make "
+                f"{path}: row {block.start + bad[0]} (counting from 0) {said}. Compute "
                 "that embedding again, or leave it out."
             )
 
 
 def _ahead(items: Iterator[_T]) -> Iterator[_T]:
-    """The items, made in another thread, some before they are wanted."""
+    """The items, prefetched in another thread."""
     ready: queue.Queue = queue.Queue(AHEAD)
     stopped = threading.Event()
 

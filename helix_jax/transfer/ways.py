@@ -42,21 +42,21 @@ class Way(NamedTuple):
     rotation: bool = False
 
     def moments(self, moments: Moments) -> Moments:
-        """Moments as those of what is mapped and what it should be."""
+        """The moments, with what is mapped as x and what it is mapped to as y."""
         return swapped(moments) if self.backward else moments
 
     def rows(self, new: np.ndarray, old: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is mapped, and what it should be."""
+        """The rows that are mapped, and those that they are mapped to."""
         return (old, new) if self.backward else (new, old)
 
     def fit(self, moments: Mapping[str, Moments]) -> FitResult:
-        """The map of moments by split."""
+        """Fit the map on the moments of each split."""
         if self.rotation:
             return fit_procrustes(self.moments(moments["fit"]))
         return choose_map({k: self.moments(one) for k, one in moments.items()}).fit
 
     def fit_shuffled(self, pair: Pair, *, key: Array, penalty: float) -> AffineMap:
-        """The control: the map of pairs that do not belong together."""
+        """Fit the control: the map of pairs that do not belong together."""
         rows = self.rows(*pair.read())
         if self.rotation:
             return fit_procrustes(shuffled_moments(*rows, key=key)).map

@@ -93,7 +93,7 @@ def test_documents_of_rows_are_resampled_whole():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": np.ones(5)}, "one entry a row"),
+        ({"x": np.ones(5)}, "one entry per row"),
         ({"x": np.zeros(6)}, "x is the same for every row"),
         ({"y": np.full(6, np.nan)}, "y"),
         ({"pairs": [(0, 0), *pairs_of(3)[1:]]}, "two different objects"),
