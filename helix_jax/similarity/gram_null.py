@@ -90,7 +90,7 @@ def _centred(z: Array, kernel: str, centring: str, ranks: bool) -> Array:
 
 
 def _ranked(matrix: Array) -> Array:
-    """Mean ranks of the values above the diagonal, divided by their number, mirrored."""
+    """Mean ranks of the values above the diagonal, over their number, mirrored."""
     n = matrix.shape[0]
     left, right = jnp.triu_indices(n, 1)
     values = matrix[left, right]

@@ -43,8 +43,8 @@ def pair_rank_correlation(
       Interval of floats; resamples in which a measure does not vary are left out.
 
     Raises:
-      ValueError: lengths differ, NaN, a pair of one object with itself, fewer than three
-        objects, or a measure that does not vary.
+      ValueError: lengths differ, NaN, a pair of one object with itself, fewer than
+        three objects, or a measure that does not vary.
 
     Reference: Spearman 1904; resampling the objects of a matrix of pairs: Davison and
       Hinkley 1997, section 3.8, and Snijders and Borgatti 1999, "Non-parametric
@@ -77,8 +77,8 @@ def document_rank_correlations(
       name -> Interval of floats, all on the same resamples.
 
     Raises:
-      ValueError: lengths differ, NaN, fewer than three documents, or a measure that does
-        not vary.
+      ValueError: lengths differ, NaN, fewer than three documents, or a measure that
+        does not vary.
     """
     who = "document_rank_correlations"
     codes, count = document_codes(who, documents, len(documents))

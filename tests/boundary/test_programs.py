@@ -531,7 +531,7 @@ def test_a_prompt_is_answered_on_the_terminal(tmp_path, capsys):
     shown = capsys.readouterr().out
     path = tmp_path / "w" / "samples.jsonl"
     (line,) = path.read_text().splitlines()
-    assert f"Return the indices{json.loads(line)['text']}" in shown
+    assert f"Return the indices{json.loads(line)['text'].rstrip()}" in shown
     assert str(path) in shown
     assert run("generate", *words, "--prompt=Return the indices") == 0
     assert capsys.readouterr().out.splitlines()[-4:] == shown.splitlines()[-4:]

@@ -129,7 +129,7 @@ def test_texts_of_both_corpora_are_seen_by_one_side_alone(tmp_path, capsys):
 
     texts = [f"text {number}" for number in range(60)]
     own = corpus("a.jsonl", texts)
-    with pytest.raises(RunError, match=r"--target_data has .* from --data"):
+    with pytest.raises(RunError, match=r"--target_data shares .* with --data"):
         require_others(own, corpus("copy.jsonl", texts))
     more = corpus("more.jsonl", [*texts, *map(str, range(60))])
     assert require_others(own, more) == set(texts)

@@ -53,7 +53,7 @@ def test_draws_depend_on_id_and_seed_alone():
     back = draw_texts(ids[::-1], 10, seed=0)
     assert {ids[i] for i in first} == {ids[::-1][i] for i in back}
     assert set(first) != set(draw_texts(ids, 10, seed=1))
-    with pytest.raises(RunError, match="asks for 50 texts, the fit split has 50"):
+    with pytest.raises(RunError, match="needs a larger fit split than 50 texts"):
         draw_texts(ids, 50, seed=0)
 
 
