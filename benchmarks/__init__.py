@@ -1,4 +1,4 @@
-"""Speed beside alternative tools, in the same run."""
+"""Speed compared with alternative tools, in the same run."""
 
 import sys
 

@@ -1,11 +1,11 @@
-"""Sums over silos over a network: bytes, seconds and memory of every process.
+"""Sums over silos across a network: bytes, seconds and memory of every process.
 
     python -m benchmarks.aggregation [--silos=3,8] [--widths=256,768] [--rows=2000]
 
 The aggregator and every silo are processes of this machine that speak TLS on loopback.
-Seconds are counted from when all silos had come until the slowest has the total, so
-without the start of Python, and with the silos waiting for each other's processors.
-Memory is the largest that a process held, JAX and all.
+Seconds are counted from when all silos have joined until the slowest has the total:
+without the start of Python, but including the silos' waits for each other's processors.
+Memory is the peak of a process, including JAX.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
 from helix_jax.secret_files import make_secret
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import write_results
     from experiments.tokens import STATE_FILE
     from helix_jax.alignment import accumulate
@@ -37,8 +37,8 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.private.aggregation.int128 import add, zeros
 
 SILOS = integers_flag("silos", [3, 8], "silos of a sum")
-WIDTHS = integers_flag("widths", [256, 768], "of source and target")
-ROWS = flags.DEFINE_integer("rows", 2000, "of each silo", lower_bound=2)
+WIDTHS = integers_flag("widths", [256, 768], "widths of source and target")
+ROWS = flags.DEFINE_integer("rows", 2000, "rows of each silo", lower_bound=2)
 TINY = flags.DEFINE_bool("tiny", False, "3 silos of width 4")
 _SAID = r"([\d,]+) bytes sent, ([\d.]+) s since all had come \(([\d.]+) s"
 CLOCK = 100  # ticks of /proc a second
@@ -59,7 +59,7 @@ HEADER = (
 
 
 def measure(silos: int, width: int, rows: int, folder: Path) -> dict[str, float]:
-    """One sum; numbers of its processes."""
+    """Run one sum; return the numbers of its processes."""
     make_authority(folder, days=2)
     make_server(folder, LOCAL_NAMES, days=1)
     names = [f"silo-{number}" for number in range(1, silos + 1)]
@@ -142,7 +142,7 @@ def silo_flags(folder: Path, name: str, url: str) -> list[str]:
 
 
 def start(program: str, *words: str) -> subprocess.Popen:
-    """A program of ours in a process of its own."""
+    """One of our programs in its own process."""
     command = [sys.executable, "-m", f"experiments.{program}", *words]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -150,7 +150,7 @@ def start(program: str, *words: str) -> subprocess.Popen:
 
 
 def use_of(process: int) -> tuple[float, int]:
-    """Processor seconds and peak bytes of memory of a process that runs."""
+    """Processor seconds and peak memory in bytes of a running process."""
     status = Path(f"/proc/{process}/status").read_text()
     peak = re.search(r"VmHWM:\s+(\d+) kB", status)
     after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

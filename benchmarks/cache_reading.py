@@ -1,4 +1,4 @@
-"""A prompt that is read by the target itself, or taken over by a map of caches."""
+"""A prompt read by the target itself, or taken over through a map of caches."""
 
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from helix_jax.models import KeyValueCache, Model, apply_model, empty_cache
 
 
 def random_map(source: Model, target: Model, layers: int) -> CacheMap:
-    """A map of the shape of a fitted one."""
+    """A random map with the shape of a fitted one."""
     x, y = cache_form(source.spec), cache_form(target.spec)
     count = min(layers or x.layers, x.layers)
     rng = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def read_mapped(
     slots: int,
     opening: int,
 ):
-    """The last token's logits behind a mapped cache, and the cache."""
+    """The last token's logits after a mapped cache, and the cache."""
     cache = empty_cache(spec, 1, slots, params["embed"].dtype)
     if opening:
         cache = apply_model(params, spec, tokens[:, :opening], cache=cache).cache

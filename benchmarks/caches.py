@@ -2,17 +2,17 @@ r"""Time to the first token from a mapped cache, against reading the prompt nati
 
     python -m benchmarks.caches [--source=FOLDER] [--target=FOLDER] [--lengths=64,256]
 
-What the source has read counts as being there, as where one model hands its work to
-another. Timed are, of one prompt and compiled before:
+The source is taken to have read the prompt already, as when one model hands its work to
+another. Timed for one prompt, after compilation:
 
-    native   the target reads the prompt, logits of its last token
-    mapped   the source's cache is mapped, the target reads the first tokens and the
-             last one, logits of that
-    source   the source reads the prompt: what a hand-over cannot save where the
-             source has not read it for its own sake
+    native   the target reads the prompt, up to the logits of its last token
+    mapped   the source's cache is mapped, and the target reads the first tokens and
+             the last one, up to the logits of the last
+    source   the source reads the prompt: what a hand-over cannot save if the source
+             has not read it for its own purposes
 
-The map has the shape of a fitted one, of --layers source layers a target layer; its
-numbers are random, which takes the same time. Both sides take turns, medians count.
+The map has the shape of a fitted one, with --layers source layers per target layer; its
+numbers are random, which takes the same time. Ways take turns; medians are reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from experiments.shared.places import real_models
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     import jax
     import jax.numpy as jnp
 
@@ -40,7 +40,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 SOURCE = flags.DEFINE_string("source", "", "folder; empty: SmolLM2, or pebble-llama")
 TARGET = flags.DEFINE_string("target", "", "folder; empty: the source's own shape")
 LENGTHS = integers_flag("lengths", [64, 256, 1024, 2048, 4096], "tokens of a prompt")
-LAYERS = integers_flag("layers", [1, 4], "source layers of a target layer; 0: all")
+LAYERS = integers_flag("layers", [1, 4], "source layers per target layer; 0: all")
 OPENING = flags.DEFINE_integer("opening", 4, "first tokens that the target reads")
 REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "embedded models, one short prompt")
@@ -59,7 +59,7 @@ def compare(
             target.params, tokens, spec=target.spec, slots=slots
         )
     }
-    if target is not source:  # else it takes as long as native
+    if target is not source:  # otherwise the same as native
         ways["source"] = lambda: read_natively(
             source.params, tokens, spec=source.spec, slots=slots
         )

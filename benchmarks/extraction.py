@@ -2,17 +2,17 @@ r"""Extraction of pooled states against transformers on torch, with the same wei
 
     python -m benchmarks.extraction [--preset=cpu|gpu] [--models=...] [--data=...]
 
-Both start from strings and end with one mean-pooled float32 vector a text, in the
+Both start from strings and end with one mean-pooled float32 vector per text, in the
 order of the texts; ours also writes the resumable store. The peer tokenises all texts
 at once with the fast tokenizer, sorts them by length, pads each batch to its longest
-text, runs under inference_mode on all cores, and has the best of several batch sizes,
+text, runs under inference_mode on all cores, and uses the best of several batch sizes,
 tried beforehand. The two take turns. Vectors must agree before a number is printed.
 
-`--preset=cpu`: the small models of $HELIX_SHARED on docstrings, all-MiniLM-L6-v2 as
-far as it is installed and a random llama of 100 M parameters. `--preset=real`: the
-pretrained models of $HELIX_REAL on AG News; beside sentence encoders stands the own
-`encode` of sentence-transformers. Both in float32. `--preset=gpu`: a random llama of
-1 B parameters in bfloat16.
+`--preset=cpu`: the small models of $HELIX_SHARED on docstrings, all-MiniLM-L6-v2 if it
+is installed, and a random llama of 100 M parameters. `--preset=real`: the pretrained
+models of $HELIX_REAL on AG News; sentence encoders are also compared with `encode` of
+sentence-transformers. Both in float32. `--preset=gpu`: a random llama of 1 B parameters
+in bfloat16.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from experiments.shared.places import real_models, shared_folder, small_models
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     import jax
 
     from benchmarks.timing import alternate, medians, write_results
@@ -53,18 +53,18 @@ MODELS = flags.DEFINE_list("models", None, "folders, or random:100m, random:1b")
 DATA = flags.DEFINE_list("data", None, "corpora by name, file or folder")
 TEXTS = flags.DEFINE_integer("texts", 2000, "texts of each corpus", lower_bound=1)
 SLOW_TEXTS = flags.DEFINE_integer(
-    "slow_texts", 200, "the same, for random models", lower_bound=1
+    "slow_texts", 200, "texts of each corpus for random models", lower_bound=1
 )
 MAX_TOKENS = flags.DEFINE_integer(
     "max_tokens", 256, "longer texts are cut", lower_bound=1
 )
 BUDGET = flags.DEFINE_string("token_budget", "auto", "a number, auto or measure")
-BATCHES = integers_flag("batches", [8, 16, 32, 64, 128], "of the peer")
+BATCHES = integers_flag("batches", [8, 16, 32, 64, 128], "batch sizes of the peer")
 REPEATS = flags.DEFINE_integer("repeats", 5, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "40 texts, one repetition")
 
 TRIAL_TEXTS = 300
-"""The peer's batch sizes are tried on at most so many texts."""
+"""The peer's batch sizes are tried on at most this many texts."""
 
 # Largest difference between the two sides' vectors, relative to their largest entry.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
@@ -74,13 +74,13 @@ class Outcome(NamedTuple):
     """One model on one corpus.
 
     Attributes:
-      seconds: contender (ours, peer, encode where there is one) -> median.
+      seconds: contender (ours, peer, encode if there is one) -> median.
       spread: contender -> slowest over fastest repetition.
-      tokens: of all texts.
-      batch: rows of the peer's best batch.
+      tokens: number of tokens of all texts.
+      batch: the peer's best batch size.
       difference: largest entry of the difference over the largest entry.
       first_seconds: our first run, compilation included.
-      parameters: of the model.
+      parameters: number of parameters of the model.
     """
 
     seconds: dict[str, float]
@@ -93,7 +93,7 @@ class Outcome(NamedTuple):
 
 
 def default_models(preset: str) -> list[str]:
-    """What a preset measures, as far as it lies here."""
+    """The models of a preset that are available here."""
     if preset == "gpu":
         return ["random:1b"]
     if preset == "real":
@@ -164,7 +164,7 @@ def compare(
         if not difference <= TOLERANCE[dtype]:
             raise SystemExit(
                 f"{folder}: vectors differ by {difference:.1e} relative to the "
-                f"largest entry, allowed are {TOLERANCE[dtype]:g}."
+                f"largest entry; at most {TOLERANCE[dtype]:g} is allowed."
             )
         contenders = {"ours": ours, "peer": lambda: peer(strings, best)}
         if encode is not None:

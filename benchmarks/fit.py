@@ -3,12 +3,12 @@ r"""Moments and a ridge path against scikit-learn, one penalty at a time.
     python -m benchmarks.fit [--rows=200000 --width=1024 --penalties=20]
 
 Ours streams the rows in blocks and solves for all penalties from one
-eigendecomposition, with float64 products and with float32 ones. scikit-learn's Ridge
-(its default solver, in float32, its fastest) is fitted for every penalty in turn. The
-maps must agree before a time counts.
+eigendecomposition, with float64 and with float32 products. scikit-learn's Ridge (its
+default solver, in float32, its fastest) is fitted for every penalty in turn. The maps
+must agree before a time counts.
 
-Memory is that of fresh processes: ours with rows made block by block, of n and of 4n of
-them; scikit-learn's with n rows and one penalty.
+Memory is measured in fresh processes: ours with n and with 4n rows, made block by
+block; scikit-learn's with n rows and one penalty.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from absl import flags
 
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import (
         alternate,
         medians,
@@ -42,7 +42,7 @@ MEMORY = flags.DEFINE_enum(
 
 
 def penalties() -> np.ndarray:
-    """lambda of |XW - Y|^2 + lambda |W|^2."""
+    """Values of lambda in |XW - Y|^2 + lambda |W|^2."""
     return np.logspace(0, 6, PENALTIES.value)
 
 
@@ -60,7 +60,7 @@ def peer(x: np.ndarray, y: np.ndarray, count: int | None = None) -> list[np.ndar
 
 
 def made(rows: int, width: int):
-    """Blocks of rows, made as they are asked for."""
+    """Blocks of rows, made on demand."""
     generator = np.random.default_rng(0)
     true = generator.standard_normal((width, width), dtype=np.float32) / width**0.5
     for start in range(0, rows, BLOCK.value):
@@ -94,7 +94,7 @@ def measure(x: np.ndarray, y: np.ndarray) -> tuple[dict, dict]:
 
 
 def peak_mib(who: str, rows: int, width: int) -> int:
-    """Peak memory of a process of its own that does the work once."""
+    """Peak memory, MiB, of a separate process that does the work once."""
     command = [sys.executable, "-m", "benchmarks.fit", f"--memory={who}"]
     command += [f"--rows={rows}", f"--width={width}", f"--block={BLOCK.value}"]
     return round(run_child(command) / 2**20)

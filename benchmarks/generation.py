@@ -7,15 +7,16 @@ float32 and no end token, so that every row has all its steps; the peer runs und
 inference_mode on all cores, with its dynamic and its static cache, and the better of
 the two counts. Tokens must agree before a number is printed.
 
-Hybrid: one model reads and another writes, from strings to strings, against native
-decoding of the source alone on the same prompts, in new tokens per second of each, and
-against what it cannot do without: the native source's seconds per token, for the tokens
-that the hybrid's source reads, and those of the target's head alone, for each step.
-Sets of prompts follow each other and both sides take turns; all is compiled before, and
-then what the hybrid has learnt is forgotten, so that no text is known to it.
+Hybrid: one model reads and another writes, from strings to strings. It is compared with
+native decoding by the source alone on the same prompts, in new tokens per second, and
+with its lower bound: the native source's seconds per token for the tokens that the
+hybrid's source reads, plus the seconds of the target's head alone for each step. Each
+repetition uses a new set of prompts and both sides take turns. All code is compiled
+beforehand, and the hybrid's tables are then cleared, so that it has seen no text.
 
-The roofline is bytes of weights and of the cache a step over the bandwidth of a copy
-of 256 MB; models of some megabytes lie in the processor's cache and can pass it.
+The roofline is the bytes of weights and cache read per step over the bandwidth of a
+copy of 256 MB; models of a few megabytes fit in the processor's cache and can exceed
+it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from experiments.shared.places import REAL_DECODERS, real_models, small_models
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     import jax
     import jax.numpy as jnp
 
@@ -48,7 +49,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.models import Model, load_model, load_tokenizer, model_name
     from helix_jax.text.docstrings import read_docstrings
 
-MODELS = flags.DEFINE_list("models", None, "folders; empty: all that lie here")
+MODELS = flags.DEFINE_list("models", None, "folders; empty: all that are available")
 BATCHES = integers_flag("batches", [1, 16], "rows")
 TOKENS = flags.DEFINE_integer("tokens", 64, "new tokens of each row", lower_bound=1)
 PROMPT = flags.DEFINE_integer("prompt", 16, "tokens of each prompt", lower_bound=1)
@@ -62,7 +63,7 @@ SETS = {True: 13, False: 5}
 
 
 def default_models() -> list[str]:
-    """The pretrained models that lie here and the embedded ones."""
+    """The pretrained models available here, and the embedded ones."""
     own = [assets.model_path(name) for name in assets.NAMES]
     real = real_models()
     decoders = [real[name] for name in REAL_DECODERS if name in real]
@@ -102,8 +103,8 @@ def compare(folder: str, batch: int, tokens: int, repeats: int) -> dict[str, Any
     """Native decoding of one model on both sides.
 
     Raises:
-      SystemExit: fewer than 98% of the tokens agree (later ones differ once two
-        logits were equal to rounding).
+      SystemExit: fewer than 98% of the tokens agree (after two logits that are equal up
+        to rounding, later tokens differ).
     """
     model = load_model(folder)
     rng = np.random.default_rng(0)
@@ -134,7 +135,7 @@ def compare(folder: str, batch: int, tokens: int, repeats: int) -> dict[str, Any
 
 
 def step_bytes(model: Model, batch: int) -> int:
-    """Bytes of weights and of the keys and values so far that a step reads."""
+    """Bytes of weights and of previous keys and values that a step reads."""
     spec = model.spec
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(model.params))
     held = PROMPT.value + TOKENS.value // 2
@@ -143,7 +144,7 @@ def step_bytes(model: Model, batch: int) -> int:
 
 
 def bandwidth() -> float:
-    """Bytes a second of reading and writing 256 MB, the best of five."""
+    """Bytes per second of reading and writing 256 MB, the best of five."""
     block = np.ones(2**26, np.float32)
     target = np.empty_like(block)
     seconds = []
@@ -155,7 +156,7 @@ def bandwidth() -> float:
 
 
 def default_hybrids() -> list[tuple[str, str]]:
-    """The embedded pairs, and the pretrained decoders that lie here."""
+    """The embedded pairs, and the pretrained decoders available here."""
     own = [tuple(str(assets.model_path(name)) for name in pair) for pair in HYBRIDS]
     real = [real_models().get(name) for name in REAL_DECODERS]
     return [*own, tuple(real)] if all(real) else own
@@ -171,7 +172,7 @@ def head_seconds(parts: Stitch, batch: int) -> float:
 
 
 def hybrid(pair: tuple[str, str], batch: int, tokens: int, tiny: bool) -> list[Any]:
-    """One row: new tokens a second, native source against hybrid."""
+    """One row: new tokens per second, native source against hybrid."""
     models = [load_model(name) for name in pair]
     readers = [load_tokenizer(name) for name in pair]
     corpus, texts = read_docstrings(), 20 if tiny else 200

@@ -2,13 +2,13 @@ r"""A step of the KL map through a head of 262,144 words, against the same in to
 
     python -m benchmarks.kl [--words=262144 --source=576 --target=640 --rows=512]
 
-An affine map of token states is trained to name the next token as the target does:
-one step is KL(head(y) || head(y_hat)) of --rows tokens, its gradient by the map
-and Adam. Ours is `alignment.gradient.step` with `kl_loss`; torch's is the same written
-plainly (two products with the head, `kl_div` of two `log_softmax`, `backward`), in
-batches of several sizes, gradients added up. Both start from the same map, rows and
-head, and their losses of all steps must agree before a number is printed. Each runs in
-a process of its own, which also gives its peak memory above what it held before.
+An affine map of token states is trained to predict the next token as the target does:
+one step is KL(head(y) || head(y_hat)) of --rows tokens, its gradient with respect to
+the map, and Adam. Ours is `alignment.gradient.step` with `kl_loss`; torch's is the same
+written plainly (two products with the head, `kl_div` of two `log_softmax`, `backward`),
+in batches of several sizes with accumulated gradients. Both start from the same map,
+rows and head, and their losses must agree at all steps before a number is printed. Each
+runs in its own process, which also gives its peak memory above the initial one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from absl import flags
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import (
         forget_peak,
         peak_memory_bytes,
@@ -31,7 +31,7 @@ if __name__ != "__main__":  # slow, and flags are read without
         write_results,
     )
 
-WORDS = flags.DEFINE_integer("words", 262_144, "V, of the target", lower_bound=2)
+WORDS = flags.DEFINE_integer("words", 262_144, "V of the target", lower_bound=2)
 SOURCE = flags.DEFINE_integer("source", 576, "width of the source", lower_bound=1)
 TARGET = flags.DEFINE_integer("target", 640, "width of the target", lower_bound=1)
 ROWS = flags.DEFINE_integer("rows", 512, "tokens per step", lower_bound=1)
@@ -64,7 +64,7 @@ def problem() -> dict[str, np.ndarray]:
 
 
 def ours(given: dict[str, np.ndarray]) -> tuple[list[float], list[float], int]:
-    """Losses and seconds of each step, the first too, and bytes held before."""
+    """Losses and seconds of each step, including the first, and bytes held before."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -73,7 +73,7 @@ def ours(given: dict[str, np.ndarray]) -> tuple[list[float], list[float], int]:
     from helix_jax.alignment.gradient import init, step
 
     for name in tuple(given):
-        given[name] = jnp.array(given[name])  # a copy; the one of numpy goes
+        given[name] = jnp.array(given[name])  # a copy; numpy's array is freed
     loss = kl_loss(jax.tree_util.Partial(lambda head, z: z @ head.T, given["head"]))
     optimizer = optax.adam(RATE)
     state = init(AffineMap(given["kernel"], jnp.zeros(TARGET.value)), optimizer)
@@ -118,7 +118,7 @@ def torch_side(
 
 
 def child(side: str) -> dict[str, list[float] | float]:
-    """Run one side in a process of its own."""
+    """Run one side in its own process."""
     command = [sys.executable, "-m", "benchmarks.kl", f"--side={side}"]
     for flag in (WORDS, SOURCE, TARGET, ROWS, STEPS):
         command.append(f"--{flag.name}={flag.value}")

@@ -1,12 +1,12 @@
-"""Loading a checkpoint: processor seconds and peak memory, beside transformers.
+"""Loading a checkpoint: processor seconds and peak memory, against transformers.
 
     python -m benchmarks.loading [--models=...] [--dtypes=float32,bfloat16]
 
-Every load runs in a process of its own and is counted from when the libraries are
-imported to when every parameter has been read once (torch maps the file and reads
-nothing before that). Ours also hashes the weights and refuses NaN. Peak memory is what
-the process held at most above what it held before, over the bytes of the parameters in
-the dtype they run in; pages of the mapped file count on both sides.
+Every load runs in its own process and is timed from when the libraries are imported
+until every parameter has been read once (torch maps the file and reads nothing before
+that). Ours also hashes the weights and refuses NaN. Peak memory is the process's peak
+minus what it held before, over the bytes of the parameters in the dtype they run in;
+pages of the mapped file count on both sides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from absl import flags
 from experiments.shared.places import real_models, small_models
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import (
         forget_peak,
         peak_memory_bytes,
@@ -31,7 +31,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     )
 
 MODELS = flags.DEFINE_list("models", None, "folders; empty: the pretrained ones here")
-DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "to run in")
+DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "dtypes to run in")
 REPEATS = flags.DEFINE_integer("repeats", 5, "loads of each, in turns", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "one small model, once")
 SIDE = flags.DEFINE_string("side", "", "ours or torch: what a child process loads")
@@ -53,7 +53,7 @@ def ours(folder: str, dtype: str) -> tuple[int, float, int]:
 
 
 def torch_side(folder: str, dtype: str) -> tuple[int, float, int]:
-    """The same of transformers' AutoModel."""
+    """The same for transformers' AutoModel."""
     import torch
     import transformers
 
@@ -72,7 +72,7 @@ def torch_side(folder: str, dtype: str) -> tuple[int, float, int]:
 
 
 def child(side: str, folder: str, dtype: str) -> dict[str, float]:
-    """Load once in a process of its own."""
+    """Load once in a separate process."""
     command = [sys.executable, "-m", "benchmarks.loading", f"--side={side}"]
     command += [f"--models={folder}", f"--dtypes={dtype}"]
     return run_child(command, {"TOKENIZERS_PARALLELISM": "false"})

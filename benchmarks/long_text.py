@@ -1,11 +1,11 @@
-"""One long text through a model: peak memory beside the bytes of its parameters.
+"""One long text through a model: peak memory against the bytes of its parameters.
 
     python -m benchmarks.long_text [--model=...] [--tokens=1024,8192,32768]
 
-`extract` of one text to a store, in float32 and in a process of its own for each
-length, from the weights' file on; positions beyond those that the model was trained
-with only cost memory. Before: the interpreter with what it imports. The planned bytes
-are those of `experiments.plan`: parameters, and a batch.
+`extract` of one text to a store, in float32, in a separate process for each length,
+including loading the weights; positions beyond those of the model's training only cost
+memory. Before: the interpreter with its imports. The planned bytes are those of
+`experiments.plan`: parameters, and a batch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from absl import flags
 from experiments.shared.places import real_models
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import (
         forget_peak,
         peak_memory_bytes,
@@ -30,14 +30,14 @@ if __name__ != "__main__":  # slow, and flags are read without
         write_results,
     )
 
-MODEL = flags.DEFINE_string("model", "", "folder; empty: SmolLM2-135M as it lies here")
+MODEL = flags.DEFINE_string("model", "", "folder; empty: the local SmolLM2-135M")
 TOKENS = flags.DEFINE_list("tokens", ["1024", "8192", "32768"], "lengths of the text")
 TINY = flags.DEFINE_bool("tiny", False, "an embedded model, 256 tokens")
 CHILD = flags.DEFINE_bool("child", False, "measure one length, in this process")
 
 
 def measure(name: str, tokens: int) -> dict[str, float]:
-    """Extract one text here: bytes held before and at most, and of the parameters."""
+    """Extract one text here; return bytes held before, peak bytes, parameter bytes."""
     import jax
 
     from helix_jax.activations import Extraction, extract
@@ -46,7 +46,7 @@ def measure(name: str, tokens: int) -> dict[str, float]:
     from helix_jax.models.checkpoint import read_spec
     from helix_jax.types import Text
 
-    words = " ".join(map(str, range(tokens)))  # a token each at least
+    words = " ".join(map(str, range(tokens)))  # at least one token each
     jax.numpy.zeros(3).block_until_ready()
     read_spec(name)  # imports what it needs
     held, start = forget_peak(), time.perf_counter()
@@ -79,7 +79,7 @@ def measure(name: str, tokens: int) -> dict[str, float]:
 
 
 def child(name: str, tokens: int) -> dict[str, float]:
-    """`measure` in a process of its own."""
+    """Run `measure` in a separate process."""
     command = [sys.executable, "-m", "benchmarks.long_text", "--child"]
     command += [f"--model={name}", f"--tokens={tokens}"]
     return run_child(command)
@@ -90,7 +90,7 @@ def main(_: list[str]) -> None:
     name = "pebble-llama" if TINY.value else MODEL.value
     name = name or real_models().get("smollm2-135m", "")
     if not name:
-        raise SystemExit("no SmolLM2-135M lies here; name a folder with --model.")
+        raise SystemExit("SmolLM2-135M is not here; name a folder with --model.")
     lengths = [256] if TINY.value else [int(own) for own in TOKENS.value]
     if CHILD.value:
         print(json.dumps(measure(name, lengths[0])))

@@ -2,9 +2,10 @@ r"""Every closed-form method for 20 penalties or ranks, against the pass over th
 
     python -m benchmarks.methods
 
-Rows are random with a decaying spectrum, the target a planted map with noise. The pass
-makes moments in float64; then `fit_all` fits and chooses among all paths from them.
-Beside it scikit-learn fits one ridge penalty and one PLS of ten components on the rows.
+Rows are random with a decaying spectrum; the target is a planted map plus noise. The
+pass makes moments in float64; then `fit_all` fits all paths from them and chooses. For
+comparison scikit-learn fits one ridge penalty and one PLS of ten components on the
+rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from absl import flags
 from helix_jax.runs.flags import integers_flag
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import alternate, medians, write_results
     from helix_jax.alignment import accumulate, fit_all, from_batch
 
@@ -41,7 +42,7 @@ def made(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def peers(x: np.ndarray, y: np.ndarray) -> dict:
-    """One fit each with scikit-learn."""
+    """One fit of each method with scikit-learn."""
     from sklearn.cross_decomposition import PLSRegression
     from sklearn.linear_model import Ridge
 

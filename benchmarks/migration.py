@@ -1,16 +1,16 @@
-r"""What a million vectors cost to migrate: embedded again, mapped, or asked by a map.
+r"""The cost of migrating a million vectors: embed again, map them, or map queries.
 
     python -m benchmarks.migration --new=MODEL --old=MODEL [--data=CORPUS]
 
 Measured, in turns: the new model embeds --texts texts (to a store); a ridge map is
 fitted to --pairs pairs; an index of --rows vectors is mapped from file to file, in
 blocks; queries are mapped one at a time, as a service does, and --batch at once. Times
-are of the processor, of all cores together, which others on the machine do not change
-much. A million is extrapolated from them, by proportion. The map is of random numbers
-of the models' widths: its time does not depend on them.
+are processor times of all cores together, which other processes on the machine change
+little. The figures for a million are extrapolated in proportion. The map has the
+models' widths and random numbers, which do not affect its time.
 
-Expect of mpnet in MiniLM's place: hours of a core to embed a million short texts again,
-a minute or so to map them.
+Expect, for replacing MiniLM by mpnet: hours of one core to embed a million short texts
+again, about a minute to map them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from absl import flags
 
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     import jax
 
     from benchmarks.timing import forget_peak, medians, peak_memory_bytes, write_results
@@ -45,11 +45,11 @@ if __name__ != "__main__":  # slow, and flags are read without
 NEW = flags.DEFINE_string("new", "", "folder or hub id; empty: pebble-llama")
 OLD = flags.DEFINE_string("old", "", "folder or hub id; empty: pebble-qwen3")
 DATA = flags.DEFINE_string("data", "docstrings", "corpus by name, file or folder")
-TEXTS = flags.DEFINE_integer("texts", 400, "embedded by the new model", lower_bound=1)
+TEXTS = flags.DEFINE_integer("texts", 400, "texts for the new model", lower_bound=1)
 MAX_TOKENS = flags.DEFINE_integer("max_tokens", 96, "longer texts are cut")
-PAIRS = flags.DEFINE_integer("pairs", 10_000, "that the map is fitted to")
-ROWS = flags.DEFINE_integer("rows", 200_000, "of the index that is mapped")
-QUERIES = flags.DEFINE_integer("queries", 2000, "mapped one at a time")
+PAIRS = flags.DEFINE_integer("pairs", 10_000, "pairs that the map is fitted to")
+ROWS = flags.DEFINE_integer("rows", 200_000, "rows of the index that is mapped")
+QUERIES = flags.DEFINE_integer("queries", 2000, "queries mapped one at a time")
 BATCH = flags.DEFINE_integer("batch", 256, "queries mapped at once")
 REPEATS = flags.DEFINE_integer("repeats", 3, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "20 texts, 2,000 rows")
@@ -58,13 +58,13 @@ MILLION = 1_000_000
 
 
 class Step(NamedTuple):
-    """One way, or a part of one.
+    """One way of migrating, or a step of one.
 
     Attributes:
       words: what it does.
-      count: texts, pairs or vectors of one repetition.
-      run: one repetition.
-      width: numbers that are written for each, 0 for none.
+      count: texts, pairs or vectors per repetition.
+      run: runs one repetition.
+      width: numbers written for each of them, 0 for none.
     """
 
     words: str
@@ -143,7 +143,7 @@ def make_steps(folder: Path) -> list[Step]:
 
 
 def processor_seconds(steps: Sequence[Step], repeats: int) -> dict[str, list[float]]:
-    """Of each repetition of each step, taken in turns; the first ones do not count."""
+    """Seconds of each repetition of each step, in turns; first ones do not count."""
     seconds: dict[str, list[float]] = {step.words: [] for step in steps}
     for number in range(1 + repeats):
         for step in steps:

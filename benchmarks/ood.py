@@ -2,9 +2,10 @@ r"""Detection metrics of ten million scores: exact, against scikit-learn.
 
     python -m benchmarks.ood
 
-Half known, half strange, normal scores; once distinct and once rounded to two places,
-so that nearly all are tied. scikit-learn computes three of our seven metrics (AUROC and
-average precision both ways); they must agree before a time counts.
+The scores are normal, half in-distribution, half out-of-distribution; once distinct and
+once rounded to two places, so that nearly all are tied. scikit-learn computes three of
+our seven metrics (AUROC and average precision both ways); they must agree before a time
+counts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from absl import flags
 
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import alternate, medians, write_results
     from helix_jax.ood import detection_metrics
 
@@ -26,7 +27,7 @@ TINY = flags.DEFINE_bool("tiny", False, "20,000 scores")
 
 
 def peer(known: np.ndarray, strange: np.ndarray) -> tuple[float, float, float]:
-    """AUROC, average precision of known and of strange rows with scikit-learn."""
+    """AUROC and the average precision of either side, with scikit-learn."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     truth = np.repeat([0, 1], [len(known), len(strange)])

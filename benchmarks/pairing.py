@@ -3,9 +3,9 @@ r"""Pairing two tokenisations, vectorised, against a plain Python loop.
     python -m benchmarks.pairing [--source=DIR_OR_ID --target=DIR_OR_ID --data=CORPUS]
 
 The loop walks both sides once with two indices, as a careful script would. Both must
-give the same pairs before a time counts; tokenising is not counted. Expect, in tokens
-of both sides on one core, 6 million a second for 12 million tokens at once and 20
-million for batches of 100,000 (--tiny), against 0.4 to 0.6 million for the loop.
+give the same pairs before a time counts; tokenising is not counted. Expect, counting
+tokens of both sides on one core, 6 million a second for 12 million tokens at once and
+20 million for batches of 100,000 (--tiny), against 0.4 to 0.6 million for the loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from absl import flags
 
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import alternate, medians, write_results
     from helix_jax.assets import model_path
     from helix_jax.models import load_tokenizer, model_name
@@ -26,7 +26,7 @@ if __name__ != "__main__":  # slow, and flags are read without
 SOURCE = flags.DEFINE_string("source", "", "folder or hub id; empty: pebble-llama")
 TARGET = flags.DEFINE_string("target", "", "folder or hub id; empty: pebble-neox")
 DATA = flags.DEFINE_string("data", "docstrings", "corpus by name, file or folder")
-TEXTS = flags.DEFINE_integer("texts", 20_000, "of the corpus", lower_bound=1)
+TEXTS = flags.DEFINE_integer("texts", 20_000, "texts of the corpus", lower_bound=1)
 REPEATS = flags.DEFINE_integer("repeats", 5, "counted repetitions", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "200 texts")
 
@@ -80,7 +80,7 @@ def main(_: list[str]) -> None:
     tokens = sum(map(len, x)) + sum(map(len, y))
     ours, loop = pair_tokens(x, y), pair_by_loop(x, y)
     if list(zip(ours.text.tolist(), ours.x.tolist(), ours.y.tolist())) != loop:
-        raise ValueError("benchmarks.pairing: the two gave different pairs.")
+        raise ValueError("benchmarks.pairing: ours and the loop gave different pairs.")
     seconds = medians(
         alternate(
             {"ours": lambda: pair_tokens(x, y), "loop": lambda: pair_by_loop(x, y)},

@@ -1,10 +1,10 @@
-r"""The encrypted linear layer and fit, with their peers in the same run.
+r"""The encrypted linear layer and fit, and other libraries in the same run.
 
     python -m benchmarks.private [--openfhe_python=PATH] [--tenseal_python=PATH]
 
-The peers run in interpreters of their own: OpenFHE's wheels want Python 3.10 or 3.12,
-and TenSEAL brings its own SEAL. A peer whose interpreter is not named is left out, and
-the table says so. Pyfhel is that of this environment.
+The peers run in their own interpreters: OpenFHE's wheels need Python 3.10 or 3.12, and
+TenSEAL brings its own SEAL. A peer whose interpreter is not named is left out, and the
+table says so. Pyfhel is the one in this environment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from absl import flags
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     import jax
 
     from benchmarks.timing import run_child, write_results
@@ -34,10 +34,10 @@ if __name__ != "__main__":  # slow, and flags are read without
 
 OPENFHE = flags.DEFINE_string("openfhe_python", "", "interpreter that has openfhe")
 TENSEAL = flags.DEFINE_string("tenseal_python", "", "interpreter that has tenseal")
-QUERIES = flags.DEFINE_integer("queries", 100, "of each layer", lower_bound=1)
-PEER_REPEATS = flags.DEFINE_integer("peer_repeats", 5, "of each peer", lower_bound=1)
-ROWS = flags.DEFINE_integer("rows", 4000, "of the fit", lower_bound=1)
-FIT_REPEATS = flags.DEFINE_integer("fit_repeats", 3, "of the fit", lower_bound=1)
+QUERIES = flags.DEFINE_integer("queries", 100, "queries per layer", lower_bound=1)
+PEER_REPEATS = flags.DEFINE_integer("peer_repeats", 5, "runs per peer", lower_bound=1)
+ROWS = flags.DEFINE_integer("rows", 4000, "rows of the fit", lower_bound=1)
+FIT_REPEATS = flags.DEFINE_integer("fit_repeats", 3, "runs of the fit", lower_bound=1)
 PARTS = ("layer", "fit", "growth", "keys")
 ONLY = choices_flag("only", PARTS, "parts to run", PARTS)
 TINY = flags.DEFINE_bool("tiny", False, "small sizes")
@@ -81,7 +81,7 @@ def layer_numbers(width: int, classes: int, profile: str, queries: int) -> dict:
 
 
 def peer_numbers(library: str, task: str, *sizes: int) -> dict | None:
-    """A peer's numbers from its own process; None where it is not installed."""
+    """A peer's numbers from its own process; None if it is not installed."""
     interpreters = {
         "openfhe": OPENFHE.value,
         "tenseal": TENSEAL.value,
@@ -91,12 +91,12 @@ def peer_numbers(library: str, task: str, *sizes: int) -> dict | None:
         return None
     script = Path(__file__).with_name("private_peers.py")
     command = [interpreters[library], str(script), library, task, *map(str, sizes)]
-    # OpenFHE's threads cost it more than they bring at this size.
+    # At this size threads slow OpenFHE down.
     return run_child(command, {"OMP_NUM_THREADS": "1"})
 
 
 def layers() -> None:
-    """One query at a time."""
+    """Measure layers, one query at a time."""
     table, queries = [], 5 if TINY.value else QUERIES.value
     for width, classes in ((64, 3),) if TINY.value else LAYERS:
         few = queries if classes < 500 else max(5, queries // 5)
@@ -128,7 +128,7 @@ def layers() -> None:
         repeats = PEER_REPEATS.value if classes < 500 else 2
         for library in ("openfhe", "tenseal", "pyfhel"):
             if classes > 100 and library != "openfhe":
-                continue  # minutes, in proportion to the classes
+                continue  # would take minutes: proportional to the classes
             peer = peer_numbers(library, "layer", width, classes, repeats)
             if peer is None:
                 continue
@@ -177,7 +177,7 @@ def layers() -> None:
 
 
 def fits() -> None:
-    """The cross-covariance of 4,000 rows."""
+    """Measure the cross-covariance of --rows rows."""
     rows, width = (200, 32) if TINY.value else (ROWS.value, 768)
     generator = np.random.default_rng(0)
     x = generator.standard_normal((rows, width)) + 1
@@ -240,7 +240,7 @@ def fits() -> None:
 
 
 def growth() -> None:
-    """How time and bytes grow with d, k and n."""
+    """Measure how time and bytes grow with d, k and n."""
     table = []
     sizes = (
         [(64, 4), (64, 8)]
@@ -328,7 +328,7 @@ def growth() -> None:
 
 
 def keys() -> None:
-    """Proofs of public keys, by processor time."""
+    """Measure the processor time of proofs of public keys."""
     table, repeats = [], 3 if TINY.value else 50
     for profile in ("guarded", "wide"):
         client, times = Client(profile), []

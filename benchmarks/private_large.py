@@ -1,11 +1,11 @@
-r"""Encrypted layers of the largest sizes: output heads of language models.
+r"""The largest encrypted layers: output heads of language models.
 
     python -m benchmarks.private_large [--profiles=guarded,swift]
 
 Weights are a memory-mapped file of float16, made first (6.6 GB for the largest) in
---folder. Memory is what the process allocates, client and provider together; the pages
-of the file come on top and go when others need them. Errors are against float64 on 200
-columns. Two cores: about 15 minutes.
+--folder. Memory is what the process allocates, client and provider together; pages of
+the file add to it, and are evicted under memory pressure. Errors are against float64 on
+200 columns. Two cores: about 15 minutes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from helix_jax.private.profiles import PROFILES
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import write_results
     from helix_jax.private import Client, Provider
 
-NAMES = choices_flag("profiles", ["guarded"], "of the layers", list(PROFILES))
-FOLDER = flags.DEFINE_string("folder", "", "of the weights; a temporary one")
+NAMES = choices_flag("profiles", ["guarded"], "profiles", list(PROFILES))
+FOLDER = flags.DEFINE_string("folder", "", "folder of weights; empty: a temporary one")
 QUERIES = flags.DEFINE_integer(
-    "queries", 2, "of each layer; the last is reported", lower_bound=1
+    "queries", 2, "queries per layer; the last is reported", lower_bound=1
 )
 TINY = flags.DEFINE_bool("tiny", False, "small sizes")
 
@@ -50,13 +50,13 @@ def made_kernel(file: Path, width: int, classes: int) -> np.ndarray:
 
 
 def allocated_bytes() -> int:
-    """Memory of this process that is not a file's."""
+    """Memory of this process that is not mapped from files."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(x for x in lines if x.startswith("RssAnon")).split()[1])
 
 
 def watched(pieces: Iterator[bytes], record: dict) -> Iterator[bytes]:
-    """The same pieces; the record learns what they took."""
+    """Yield the same pieces, and record what they took."""
     while True:
         start = time.perf_counter()
         piece = next(pieces, None)

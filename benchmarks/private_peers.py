@@ -1,19 +1,19 @@
-r"""What other libraries take for the same encrypted products.
+r"""The cost of the same encrypted products in other libraries.
 
     python benchmarks/private_peers.py LIBRARY layer WIDTH CLASSES REPEATS
     python benchmarks/private_peers.py LIBRARY covariance ROWS SOURCE TARGET COLUMNS
 
-LIBRARY is openfhe, tenseal or (layer only) pyfhel. Runs under any interpreter that has
-it and numpy, and prints one JSON line. None of these hides the provider's weights:
-their answers are what the library returns.
+LIBRARY is openfhe, tenseal or (layer only) pyfhel. This file runs under any interpreter
+that has it and numpy, and prints one JSON line. None of these hides the provider's
+weights: the answers are sent as the library returns them.
 
 layer: logits of one encrypted embedding. OpenFHE: hybrid diagonals (Juvekar et al.
 2018, arXiv 1801.05507) with baby steps and giant steps, hoisted rotations, N = 8192.
-TenSEAL: one encrypted dot product a class. Pyfhel: one product and rotate-and-sum a
+TenSEAL: one encrypted dot product per class. Pyfhel: one product and rotate-and-sum per
 class, as in its demos.
 
-covariance: COLUMNS of the TARGET columns of X'Y, X encrypted by rows, Y plain, the rest
-extrapolated in proportion.
+covariance: COLUMNS of the TARGET columns of X'Y, with X encrypted by rows and Y plain;
+the rest is extrapolated in proportion.
 """
 
 import json
@@ -115,7 +115,7 @@ def openfhe_layer(width: int, classes: int, repeats: int) -> dict:
 
 
 def tenseal_layer(width: int, classes: int, repeats: int) -> dict:
-    """One dot product a class."""
+    """One dot product per class."""
     import tenseal as ts
 
     context = ts.context(ts.SCHEME_TYPE.CKKS, 8192, coeff_mod_bit_sizes=[60, 40, 60])
@@ -136,7 +136,7 @@ def tenseal_layer(width: int, classes: int, repeats: int) -> dict:
 
 
 def pyfhel_layer(width: int, classes: int, repeats: int) -> dict:
-    """One product and rotate-and-sum a class."""
+    """One product and rotate-and-sum per class."""
     from Pyfhel import Pyfhel
 
     he = Pyfhel()
@@ -162,7 +162,7 @@ def pyfhel_layer(width: int, classes: int, repeats: int) -> dict:
 
 
 def timed(x, truth, encrypt, provide, decrypt, repeats: int) -> dict:
-    """Medians of the three stages, after one turn that is not counted."""
+    """Medians of the three stages, after one turn that does not count."""
     stages = ([], [], [])
     for number in range(repeats + 1):
         times = [time.perf_counter()]

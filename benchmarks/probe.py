@@ -2,11 +2,11 @@ r"""A path of logistic probes against scikit-learn at equal loss.
 
     python -m benchmarks.probe [--rows=20000 --width=768 --classes=14 --penalties=10]
 
-scikit-learn fits one penalty after the other, strongest first and warm-started from the
-last, on the same float32 features, with its default solver (lbfgs) and with the one
-nearest to ours (newton-cg). Its tolerance is the loosest of 1e-4 (its default), 1e-5
-and 1e-6 at which every loss comes within 1e-5 of ours, or the default where none does;
-the path with that tolerance is what counts, run once. Losses are compared in float64.
+scikit-learn fits one penalty after the other, strongest first and each warm-started
+from the one before, on the same float32 features, with its default solver (lbfgs) and
+with the one nearest to ours (newton-cg). Its tolerance is the loosest of 1e-4 (its
+default), 1e-5 and 1e-6 at which every loss is within 1e-5 of ours, or the default if
+none is; the path with that tolerance, run once, counts. Losses are compared in float64.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from absl import flags
 
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import alternate, medians, write_results
     from helix_jax.probes import fit_probes, sklearn_c
 
@@ -32,7 +32,7 @@ TINY = flags.DEFINE_bool("tiny", False, "1,000 rows of width 32")
 
 
 def features(rows: int, width: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Correlated features off the origin with noisy linear labels, like mean states."""
+    """Correlated features away from the origin, like mean states, with noisy labels."""
     generator = np.random.default_rng(0)
     mixing = (
         generator.standard_normal((width, width)) * np.logspace(0, -1.5, width)[:, None]
@@ -76,7 +76,7 @@ def main(_: list[str]) -> None:
     penalties = np.logspace(-4, 1, PENALTIES.value)
     path = fit_probes(x, labels, num_classes=classes, penalties=penalties)
     if not np.asarray(path.ok).all():
-        raise SystemExit("fit_probes has not converged: no time is worth anything")
+        raise SystemExit("fit_probes has not converged: no time counts")
     ridges = np.asarray(path.ridge, np.float64)
 
     def losses(fits) -> np.ndarray:
@@ -98,18 +98,18 @@ def main(_: list[str]) -> None:
             above = float((reached / found["ours"] - 1).max())
             line = f"{solver}, {tolerance:.0e}: {spent:.1f} s, {above:.1e} above ours"
             print(line, flush=True)
-            # The loosest that is equal; else the default, which comes first.
+            # The loosest whose losses are equal; else the default, which comes first.
             if solver not in found or above <= 1e-5:
                 found[solver], tolerances[solver] = reached, tolerance
                 seconds[solver] = spent
-            # Written as it goes: lbfgs can take an hour.
+            # Written after each solver: lbfgs can take an hour.
             _write(path, size, penalties, found, seconds, tolerances)
             if above <= 1e-5:
                 break
 
 
 def _write(path, size, penalties, found, seconds, tolerances) -> None:
-    """Keep the table as far as it goes."""
+    """Keep the table of the solvers measured so far."""
     least = np.min(list(found.values()), axis=0)
     table = [
         [

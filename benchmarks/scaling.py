@@ -12,7 +12,7 @@ from absl import flags
 
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import alternate, medians, write_results
     from helix_jax.alignment import accumulate, fit_ridge, ridge_maps
 

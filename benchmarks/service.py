@@ -4,10 +4,10 @@ r"""The provider's service over TLS on loopback, part by part.
     python -m benchmarks.service --only=peers --tenseal_python=PATH \
       --concrete_python=PATH
 
-Each part starts services of its own, as `experiments.serve` does, with TLS 1.3, tokens
-and a state on the disk, and writes a table of its own: one that was interrupted is run
-again alone. Client and service share the machine. Two cores: query one minute, load as
-long as --minutes says, fit two, search five, generation one, peers two.
+Each part starts its own services, as `experiments.serve` does, with TLS 1.3, tokens and
+a state on disk, and writes its own table, so an interrupted part can be run again
+alone. Client and service share the machine. Minutes on two cores: query 1, load
+--minutes, fit 2, search 5, generation 1, peers 2.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.service_flags import ONLY, PARTS, TINY
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.service_fit import fit
     from benchmarks.service_generation import generation
     from benchmarks.service_load import load

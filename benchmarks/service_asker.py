@@ -1,8 +1,8 @@
-"""Our client in the turns of `peer_services.asking`: a process of its own.
+"""Our client for the turns of `peer_services.asking`, as a separate process.
 
     python -m benchmarks.service_asker PROBLEM AUTHORITY PORT TOKENS HEAD
 
-TOKENS: a folder of files with one token each, one for each client that is at work.
+TOKENS: a folder of files with one token each, one for each concurrent client.
 """
 
 import itertools

@@ -1,15 +1,15 @@
-r"""A provider's service that is killed again and again, and sent malformed requests.
+r"""A provider's service that is killed repeatedly and sent malformed requests.
 
     python -m benchmarks.service_faults --kills=50 --requests=100000
 
-Kills: two clients fit and classify without end, while service and workers are ended by
-SIGKILL at random points and started again. Every fit and answer must be right, every
-query charged once (and at most one a kill without its answer), every fit's means and
-results once. Requests: four connections send messages with some bytes changed, and the
-memory of every process is read as they go. A failure, a lost worker or a reply that is
-none of the constant ones ends the run.
+Kills: two clients fit and classify continuously, while service and workers are killed
+by SIGKILL at random points and restarted. Every fit and answer must be right; every
+query must be charged once, with at most one query per kill charged but not answered;
+and every fit's means and results must be charged once. Requests: four connections send
+messages with some bytes changed, while the memory of every process is recorded. A
+failure, a lost worker or a reply other than the constant ones ends the run.
 
-Cost: some 20 s a kill and 5 ms per request on two cores.
+Cost: about 20 s per kill and 5 ms per request on two cores.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from absl import flags
 from helix_jax.progress import bar
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.service_killed import ROWS, WIDTH, Killed
     from benchmarks.timing import write_results
     from helix_jax.net.refusals import CODES
     from helix_jax.private import Client
 
-KILLS = flags.DEFINE_integer("kills", 50, "ends of the service", lower_bound=0)
+KILLS = flags.DEFINE_integer("kills", 50, "kills of the service", lower_bound=0)
 REQUESTS = flags.DEFINE_integer("requests", 100_000, "changed messages", lower_bound=0)
-SEED = flags.DEFINE_integer("seed", 0, "of points and changes", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "seed of kills and changes", lower_bound=0)
 TINY = flags.DEFINE_bool("tiny", False, "one kill and 200 requests")
 
 QUERIES, CONNECTIONS, POINTS = 3, 4, 10
@@ -48,7 +48,7 @@ ANSWERS = "/v1/heads/planted/answers"
 
 
 def kill_again_and_again(service: Killed, kills: int, chance: random.Random) -> dict:
-    """What the clients and the ledger have after so many ends.
+    """What the clients and the ledger hold after this many kills.
 
     Raises:
       SystemExit: a wrong map, a wrong answer or a wrong charge.
@@ -93,15 +93,15 @@ def kill_again_and_again(service: Killed, kills: int, chance: random.Random) -> 
     if max(fits) > 6 or max(answers) > noise:
         raise SystemExit(f"wrong: {max(fits)} sigma, {max(answers)} of a result.")
     if of_fits != 2 * len(fits) or not 0 <= lost <= kills:
-        raise SystemExit(f"{of_fits} charges of {len(fits)} fits, {lost} queries more.")
+        raise SystemExit(f"{of_fits} charges of {len(fits)} fits, {lost} more queries.")
     return {"fits": len(fits), "answers": len(answers), "lost": lost}
 
 
 def send_changed(service: Killed, count: int, seed: int) -> tuple[Counter, list]:
-    """Replies by code, and the memory of each process at some points.
+    """Count replies by code, and record the memory of each process at some points.
 
     Raises:
-      SystemExit: a failure, a reply that says more than its code, a lost worker.
+      SystemExit: a failure, a reply with more than its code, or a lost worker.
     """
     client, fresh = Client(), Client()
     requests = {
@@ -126,7 +126,7 @@ def send_changed(service: Killed, count: int, seed: int) -> tuple[Counter, list]
         http_to = http.client.HTTPConnection("127.0.0.1", service.port)
         found = Counter()
         for _ in range(number):
-            # A bundle is 174 kB and slow to check: one in twenty.
+            # A bundle is 174 kB and slow to check: only one message in twenty.
             path = [*requests][generator.random() > 0.05]
             method, body = requests[path]
             changed = bytearray(body)

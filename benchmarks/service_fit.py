@@ -1,4 +1,4 @@
-"""Fits through the service: seconds, and what the provider takes as rows grow."""
+"""Fits through the service: seconds, and the provider's cost as rows grow."""
 
 import time
 
@@ -14,7 +14,7 @@ from helix_jax.private.planted import planted_rows
 
 
 def fit(place: Place) -> None:
-    """Fits of growing n; what the provider takes."""
+    """Measure fits of growing n, and what they cost the provider."""
     width, table = 32 if TINY.value else 768, []
     sizes = (300, 600) if TINY.value else ROWS.value
     fewest = min(sizes)

@@ -1,4 +1,4 @@
-"""Text with a head that is asked over the network, token by token."""
+"""Text with a head that is queried over the network, token by token."""
 
 import time
 from functools import partial
@@ -22,7 +22,7 @@ EMBEDDED = "pebble-llama"
 
 
 def generation(place: Place) -> None:
-    """Tokens a second and bytes a token."""
+    """Measure tokens per second and bytes per token."""
     name = EMBEDDED if TINY.value else WRITER.value
     model, tokenizer = load_model(name), load_tokenizer(name)
     parts, width = stitch(model, model, None), model.spec.width
@@ -82,14 +82,14 @@ def generation(place: Place) -> None:
 
 
 def largest_state(parts: Stitch, tokenizer: Any, prompt: str) -> float:
-    """The largest norm among the states of a text, in the clear."""
+    """The largest norm of a state of a text, in the clear."""
     tokens = jnp.asarray(tokenizer.encode(prompt))[None]
     states, _ = run_source(parts.source, None, tokens, jnp.ones(tokens.shape, bool))
     return float(jnp.linalg.norm(states[0].astype(jnp.float32), axis=1).max())
 
 
 def timed(connection: Connection, width: int) -> float:
-    """Seconds of one synthetic state, from the state to the logits."""
+    """Seconds from one synthetic state to its logits."""
     state = np.random.default_rng(0).standard_normal(width)
     start = time.perf_counter()
     connection.classify("words", state)

@@ -1,4 +1,4 @@
-"""A service that is killed and started again, over one state and on one port."""
+"""A service that is killed and restarted, with the same state and port."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _PATIENCE = 600.0
 
 
 class Killed:
-    """A service on one port over one state, and what it serves in the clear."""
+    """A service with one port and one state, and its data in the clear."""
 
     def __init__(self, folder: Path, generator: np.random.Generator):
         hidden = generator.normal(size=(ROWS, 8))
@@ -59,13 +59,13 @@ class Killed:
         raise SystemExit(f"the service ended with status {self.process.wait()}.")
 
     def kill(self) -> None:
-        """End service and workers."""
+        """Kill service and workers."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
 
     def connect(self) -> Connection:
-        """A client that waits for a service which comes back."""
+        """A client that waits for a restarting service."""
         patience = {"patience_seconds": _PATIENCE, "timeout_seconds": _PATIENCE}
         return connect(self.url, plain_http=True, **patience)
 
@@ -77,7 +77,7 @@ class Killed:
         return [own, *map(int, text.split())]
 
     def resident_megabytes(self) -> list[float]:
-        """Memory of each."""
+        """Resident memory of each process."""
         pages = [
             int(Path(f"/proc/{one}/statm").read_text().split()[1])
             for one in self.family
@@ -85,7 +85,7 @@ class Killed:
         return [count * os.sysconf("SC_PAGE_SIZE") / 1e6 for count in pages]
 
     def references(self) -> list[bytes]:
-        """Of all that was charged."""
+        """References of all charges."""
         with contextlib.closing(sqlite3.connect(self.state / FILE)) as connection:
             found = connection.execute("SELECT reference FROM charges").fetchall()
         return [reference for (reference,) in found]

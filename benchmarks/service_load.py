@@ -11,7 +11,7 @@ from benchmarks.service_results import write_part
 
 
 def load(place: Place) -> None:
-    """All clients at once, for minutes; the memory of the service as it goes."""
+    """Run all clients at once for minutes, and record the service's memory."""
     head = {"path": str(place.head), "input_norm": place.norm}
     seconds = 3.0 if TINY.value else 60 * MINUTES.value
     with (
@@ -26,7 +26,7 @@ def load(place: Place) -> None:
                 now = time.monotonic() - begun
                 samples.append((now, own.service.resident_of_each()))
 
-        client.turn({"clients": CLIENTS, "seconds": seconds / 30})  # warms
+        client.turn({"clients": CLIENTS, "seconds": seconds / 30})  # warms up
         watching, begun = threading.Thread(target=watch), time.monotonic()
         before = own.service.processor_seconds()
         samples.append((0.0, own.service.resident_of_each()))

@@ -21,19 +21,19 @@ from helix_jax.secret_files import make_secret
 
 CLIENTS = 8
 UNLIMITED = "[limits]\nrequests_per_second = 1e6\nbytes_per_day = 1e15\n"
-"""Settings of a service whose speed is measured, not its quotas."""
+"""Settings without quotas, to measure a service's speed."""
 
 
 class Place(NamedTuple):
-    """What every contender is given.
+    """The inputs of every contender.
 
     Attributes:
-      folder: for files of their own.
+      folder: for the contenders' own files.
       problem: .npz file with kernel [d, k], bias [k], x [N, d], calibration [M, d].
-      head: .npz file with kernel and bias alone.
-      norm: the largest of x.
-      certificate, private_key: of a server on loopback.
-      authority: that signed it.
+      head: .npz file with only kernel and bias.
+      norm: the largest norm of x.
+      certificate, private_key: files of a server on loopback.
+      authority: file of the authority that signed the certificate.
     """
 
     folder: Path
@@ -50,9 +50,9 @@ class Own(NamedTuple):
 
     Attributes:
       service: its processes.
-      place: of its files.
+      place: the inputs of all contenders.
       port: where it listens.
-      tokens: folder of one file a client.
+      tokens: folder with one file per client.
     """
 
     service: Started
@@ -70,7 +70,7 @@ class Own(NamedTuple):
 
     @contextlib.contextmanager
     def asker(self, head: str) -> Iterator[Started]:
-        """A client in a process of its own, see `peer_services.asking`."""
+        """A client in its own process, see `peer_services.asking`."""
         place = self.place
         words = place.problem, place.authority, self.port, self.tokens, head
         with started([sys.executable, "-m", "benchmarks.service_asker", *words]) as one:
@@ -78,7 +78,7 @@ class Own(NamedTuple):
 
 
 def make_place(folder: Path, *, width: int, classes: int) -> Place:
-    """One problem and one certificate for all."""
+    """Make one problem and one certificate for all contenders."""
     classifier, x = planted_layer(width=width, classes=classes, queries=2100)
     arrays = {
         "kernel": np.asarray(classifier.kernel),
@@ -101,7 +101,7 @@ def own_service(
     """Start `experiments.serve`, with a token for each of `CLIENTS` clients.
 
     Args:
-      place: of its files.
+      place: the inputs of all contenders.
       settings: tables of its TOML file: "heads.x" -> its settings.
       workers: processes that compute.
     """

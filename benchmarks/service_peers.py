@@ -1,7 +1,7 @@
 """Encrypted classification over HTTPS by other libraries, side by side in one run.
 
-Each peer is a process that serves on loopback and one that asks, in the interpreter
-that has the library (PyPI: tenseal, or concrete-ml, beside fastapi, uvicorn, httpx and
+Each peer is a server process on loopback and a client process, in the interpreter that
+has the library (PyPI: tenseal, or concrete-ml, with fastapi, uvicorn, httpx and
 python-multipart). They take turns.
 """
 
@@ -35,8 +35,8 @@ class Contender(NamedTuple):
     """A service and its client, both running.
 
     Attributes:
-      service: answers.
-      client: takes turns, see `peer_services.asking`.
+      service: the server process.
+      client: the client process, which takes turns, see `peer_services.asking`.
     """
 
     service: Started
@@ -45,7 +45,7 @@ class Contender(NamedTuple):
 
 @contextlib.contextmanager
 def own_contender(place: Place, policy: str) -> Iterator[Contender]:
-    """Our service, whose answers show what a policy says."""
+    """Our service, with answers under the given policy."""
     head = {"path": str(place.head), "policy": policy, "input_norm": place.norm}
     with (
         own_service(place, {"heads.planted": head}) as own,
@@ -56,7 +56,7 @@ def own_contender(place: Place, policy: str) -> Iterator[Contender]:
 
 @contextlib.contextmanager
 def tenseal_contender(place: Place, parameters: str) -> Iterator[Contender]:
-    """TenSEAL with the parameters of that name."""
+    """TenSEAL with the named parameters."""
     script = [TENSEAL.value, SCRIPTS / "tenseal_service.py"]
     serve = [*script, "serve", place.problem, place.certificate, place.private_key]
     with started(serve) as service:
@@ -82,7 +82,7 @@ def concrete_contender(place: Place) -> Iterator[Contender]:
 
 
 def contexts(place: Place) -> dict[str, Any]:
-    """Name -> context of a `Contender`: ours, and those whose interpreter is given."""
+    """Name -> context of a `Contender`: ours, and peers whose interpreter is given."""
     found: dict[str, Any] = {OWN: functools.partial(own_contender, place, "logits")}
     if TENSEAL.value:
         found["TenSEAL, its tutorial's parameters"] = functools.partial(
@@ -97,14 +97,14 @@ def contexts(place: Place) -> dict[str, Any]:
 
 
 def missing() -> str:
-    """A sentence that names those that are not there."""
+    """A sentence that names the peers that are missing."""
     values = {"TenSEAL": TENSEAL.value, "Concrete ML": CONCRETE.value}
     names = [name for name, value in values.items() if not value]
     return f" Not installed here: {', '.join(names)}." if names else ""
 
 
 def measure(contenders: Mapping[str, Contender]) -> dict[str, dict[str, float]]:
-    """Numbers of each: turns of single queries, then the load, then bytes.
+    """Numbers of each contender: turns of single queries, then the load, then bytes.
 
     Args:
       contenders: all of them running.
@@ -141,7 +141,7 @@ def measure(contenders: Mapping[str, Contender]) -> dict[str, dict[str, float]]:
         own["per_second"] = len(load["seconds"]) / load["elapsed_seconds"]
         own["failures"] = len(load["failures"])
         with counted_port(service.said["port"]) as counted:
-            client.turn({"queries": 1, "port": counted.port})  # connects, too
+            client.turn({"queries": 1, "port": counted.port})  # also connects
             up, down = counted.up, counted.down
             client.turn({"queries": 10, "port": counted.port})
             own["up_bytes"] = (counted.up - up) / 10

@@ -1,4 +1,4 @@
-"""Processes of services and their clients: what they use, and the bytes between them.
+"""Processes of services and their clients: resources, and the bytes between them.
 
     with started(command) as service:
         service.said["port"], service.processor_seconds(), service.resident_bytes()
@@ -6,7 +6,7 @@
     with counted_port(port) as counted:  # a client connects to counted.port
         counted.up, counted.down
 
-Linux alone: the numbers are those of /proc.
+Linux only: the numbers come from /proc.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def json_line(line: str) -> Any:
-    """What a line of JSON says; None of another."""
+    """The value of a line of JSON; None for any other line."""
     return json.loads(line) if line.startswith("{") else None
 
 
 class Started:
-    """A process that talks in lines, with the processes that it started.
+    """A process that communicates in lines, with the processes that it started.
 
     Attributes:
-      said: its first line that was read as something.
+      said: the value of its first line that has one.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Started:
         return self._read(json_line)
 
     def processor_seconds(self) -> float:
-        """Of it and all below it, those that ended and were waited for included."""
+        """Processor seconds of it and all below it, including reaped processes."""
         return sum(
             sum(map(int, _stat(number)[11:15])) / _TICKS for number in self.family()
         )
 
     def resident_bytes(self) -> int:
-        """Memory of it and all below it; pages that they share count once each."""
+        """Memory of it and all below it; shared pages count once per process."""
         return sum(self.resident_of_each())
 
     def resident_of_each(self) -> list[int]:
@@ -63,11 +63,11 @@ class Started:
         return [_field(number, "VmRSS") for number in self.family()]
 
     def peak_bytes(self) -> int:
-        """The largest sizes of it and of each below it, added up."""
+        """The sum of the peak sizes of it and of each process below it."""
         return sum(_field(number, "VmHWM") for number in self.family())
 
     def family(self) -> list[int]:
-        """Numbers of the process and of all below it."""
+        """Process ids of the process and of all below it."""
         parents = {
             int(entry.name): int(stat[1])
             for entry in Path("/proc").iterdir()
@@ -98,10 +98,10 @@ def started(
 
     Args:
       command: program and arguments.
-      first: what a line says that the process is ready by; None for others.
+      first: the value of a line that shows that the process is ready; None for others.
 
     Raises:
-      SystemExit: it ended; the message ends as what it said does.
+      SystemExit: it ended; the message ends with the end of its output.
     """
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
@@ -123,11 +123,11 @@ def started(
 
 
 class CountedPort:
-    """A port of its own before another's, and the bytes that went either way.
+    """A port that forwards to another, and the bytes that went either way.
 
     Attributes:
-      port: of this one.
-      up, down: bytes to the other and from it, TLS included, TCP's heads not.
+      port: this port.
+      up, down: bytes to the other port and from it, with TLS but without TCP headers.
     """
 
     def __init__(self, target: int) -> None:
@@ -138,7 +138,7 @@ class CountedPort:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self._listening.close()
 
     def _accept(self) -> None:
@@ -154,7 +154,7 @@ class CountedPort:
     def _carry(self, source: socket.socket, sink: socket.socket, way: str) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(1 << 16):
-                # Counted before it is passed on: whoever has the answer sees the sum.
+                # Counted before forwarding: whoever has the answer sees the full sum.
                 setattr(self, way, getattr(self, way) + len(piece))
                 sink.sendall(piece)
             sink.shutdown(socket.SHUT_WR)
@@ -171,7 +171,7 @@ def counted_port(target: int) -> Iterator[CountedPort]:
 
 
 def _stat(number: int) -> list[str]:
-    """Fields of /proc/N/stat behind the name; none of a process that is gone."""
+    """Fields of /proc/N/stat after the name; none if the process is gone."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].split()
     except OSError:

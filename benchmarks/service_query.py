@@ -17,7 +17,7 @@ BATCH = 64
 
 
 def query(place: Place) -> None:
-    """One client, one query at a time; and a batch in one message."""
+    """Measure one client with one query at a time, and with a batch in one message."""
     given = np.load(place.problem)
     kernel, bias, x = given["kernel"], given["bias"], given["x"]
     heads = {
@@ -75,7 +75,7 @@ def query(place: Place) -> None:
 def asking(
     own: Own, connection: Connection, head: str, x: np.ndarray, times: int
 ) -> list[float]:
-    """Milliseconds of queries: p50, p99, processor of the client, of the service."""
+    """Milliseconds of queries: p50, p99, processor time of client and of service."""
     for _ in range(5):
         connection.classify(head, x)
     before, mine = own.service.processor_seconds(), time.process_time()
@@ -93,7 +93,7 @@ def asking(
 def traffic(
     own: Own, head: str, x: np.ndarray, bare: int | None, times: int = 10
 ) -> list[float | None]:
-    """Kilobytes of a query: up, down, more than the messages by themselves."""
+    """Kilobytes of a query: up, down, and in excess of the messages alone."""
     with counted_port(own.port) as counted, own.connect(counted.port) as connection:
         connection.classify(head, x)
         up, down = counted.up, counted.down

@@ -1,4 +1,4 @@
-"""The tables of `benchmarks.service`, one a part."""
+"""The tables of `benchmarks.service`, one per part."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -18,12 +18,12 @@ from helix_jax.private.search.planted import planted_index
 from helix_jax.stats import bootstrap_interval
 
 WIDTH, K = 384, 10
-CHECKED = 200  # searches at most
+CHECKED = 200  # most searches
 _BLOCK = 65_536
 
 
 def search(place: Place) -> None:
-    """Seconds and bytes of a search, and how much of the clear one it finds."""
+    """Measure seconds and bytes of a search, and its recall of the clear search."""
     given = INDEXES.value
     folder = local_path(given, "--indexes") if given else place.folder / "indexes"
     count = 3 if TINY.value else SEARCHES.value
@@ -122,7 +122,7 @@ def traffic(own: Own, queries: np.ndarray) -> list[int]:
 
 
 def make_index(folder: Path, rows: int) -> tuple[SearchIndex, np.ndarray, float]:
-    """An index, queries of it, and the seconds that it took; made where it is not."""
+    """An index (made if missing), queries for it, and the seconds that it took."""
     about = folder.with_suffix(".json")
     queries = folder.with_suffix(".npy")
     if not about.exists():

@@ -3,11 +3,11 @@ r"""A similarity matrix of many models and layers against one pair at a time.
     python -m benchmarks.similarity [--models=8 --layers=4 --rows=10000 --width=768]
 
 Ours scores all pairs of all layers by each measure. The peers (see `similarity_peers`)
-score --peer_pairs pairs, whose time is multiplied up to all of them; their scores must
-agree with ours first, or ours with theirs in float64 where their float32 sums are too
-coarse. Then the permutation null of linear CKA, and the peak memory of
-fresh processes that compute linear CKA of --memory_rows rows made block by block,
-against one that holds the Gram matrices of --rows rows.
+score --peer_pairs pairs, whose time is scaled up to all pairs; first their scores must
+agree with ours, or, if their float32 sums are too coarse, ours with theirs in float64.
+Then the permutation null of linear CKA, and the peak memory of fresh processes that
+compute linear CKA of --memory_rows rows made block by block, against one that holds the
+Gram matrices of --rows rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.similarity_peers import PLAIN, PLATONIC
 from helix_jax.runs.flags import choices_flag
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     import jax
 
     from benchmarks.timing import peak_memory_bytes, run_child, write_results
@@ -38,7 +38,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.similarity.matrix import all_pairs, similarity_matrix
 
 MODELS = flags.DEFINE_integer("models", 8, "models", lower_bound=1)
-LAYERS = flags.DEFINE_integer("layers", 4, "layers of each", lower_bound=1)
+LAYERS = flags.DEFINE_integer("layers", 4, "layers per model", lower_bound=1)
 ROWS = flags.DEFINE_integer("rows", 10_000, "N", lower_bound=1)
 WIDTH = flags.DEFINE_integer("width", 768, "D of every layer", lower_bound=1)
 NEIGHBOURS = flags.DEFINE_integer("neighbours", 10, "k", lower_bound=1)
@@ -69,7 +69,7 @@ MEASURES = (
     "mutual_knn",
     "cknna",
 )
-ROOM = 5e-3  # what sums of N^2 float32 numbers lose in the peers
+ROOM = 5e-3  # precision that sums of N^2 float32 numbers lose in the peers
 
 
 def made(rows: int, width: int, seed: int) -> np.ndarray:
@@ -81,7 +81,7 @@ def made(rows: int, width: int, seed: int) -> np.ndarray:
 
 
 def timed(work) -> tuple[float, object]:
-    """Seconds and the result."""
+    """Seconds that some work takes, and its result."""
     start = time.perf_counter()
     result = jax.block_until_ready(work())
     return time.perf_counter() - start, result
@@ -118,7 +118,7 @@ def matrix_rows(count: int, rows: int, width: int, k: int) -> list[list[object]]
                 worst = max(worst, abs(got - want))
             total = spent / len(chosen) * len(pairs)
             row += [total, total / seconds]
-        if worst > ROOM:  # whose rounding is it?
+        if worst > ROOM:  # find out whose rounding it is
             sides = (side.astype(np.float64) for side in sides)
             exact = PLAIN[measure](*sides, k) if measure in PLAIN else got
             if abs(exact - want) > ROOM / 10:
@@ -129,7 +129,7 @@ def matrix_rows(count: int, rows: int, width: int, k: int) -> list[list[object]]
 
 
 def _peer_rows(x: np.ndarray, measure: str) -> np.ndarray:
-    """Rows as a user prepares them once: centred for kernels, in units of bandwidth."""
+    """Rows as users prepare them once: centred for CKA, scaled by bandwidth for RBF."""
     if "cka" in measure:
         x = x - x.mean(0)
     if "rbf" in measure:
@@ -138,7 +138,7 @@ def _peer_rows(x: np.ndarray, measure: str) -> np.ndarray:
 
 
 def null_row(rows: int, width: int, permutations: int) -> list[object]:
-    """Seconds of the permutation null, per shuffle too, and how it fits its mean."""
+    """Seconds of the permutation null, in all and per shuffle, and its mean's error."""
     x, y = made(rows, width, 0), made(rows, width, 1)
     linear_cka_null(x, y, permutations=2, product_dtype="float32").block_until_ready()
     seconds, null = timed(
@@ -164,7 +164,7 @@ def null_row(rows: int, width: int, permutations: int) -> list[object]:
 
 
 def work_for_memory(who: str, rows: int, width: int) -> None:
-    """Linear CKA once: streamed, or with both Gram matrices at hand."""
+    """Linear CKA once: streamed, or with both Gram matrices in memory."""
     if who == "peer":
         PLATONIC["linear_cka"](made(rows, width, 0), made(rows, width, 1), 0)
         return
@@ -178,7 +178,7 @@ def work_for_memory(who: str, rows: int, width: int) -> None:
 
 
 def peak_bytes(who: str, rows: int, width: int) -> int:
-    """Peak memory of a process of its own that does the work once."""
+    """Peak memory of a separate process that does the work once."""
     command = [sys.executable, "-m", "benchmarks.similarity", f"--memory={who}"]
     command += [f"--rows={rows}", f"--memory_rows={rows}", f"--width={width}"]
     return run_child(command)

@@ -1,9 +1,10 @@
-"""The other side of `benchmarks.similarity`: one pair at a time, as is common.
+"""The peers of `benchmarks.similarity`: one pair at a time, as is common.
 
 PLATONIC follows the definitions of Huh et al. 2024, arXiv 2405.07987 (their code is
-github.com/minyoungg/platonic-rep) in torch: both Gram matrices of every pair anew, HSIC
-by products of them. PLAIN is what a careful user of numpy and scikit-learn writes:
-linear CKA from covariances, no product of N x N matrices, brute-force neighbours.
+github.com/minyoungg/platonic-rep) in torch: both Gram matrices are recomputed for every
+pair, HSIC from their products. PLAIN is what a careful user of numpy and scikit-learn
+writes: linear CKA from covariances, no product of N x N matrices, brute-force
+neighbours.
 """
 
 import os

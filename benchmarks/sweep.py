@@ -1,12 +1,12 @@
-r"""A sweep of small runs: how busy the cores are, and what it costs beside the runs.
+r"""A sweep of small runs: how busy the cores are, and its overhead over the runs.
 
     python -m benchmarks.sweep [--runs=64] [--jobs=2]
 
 `launch.sweep` runs `experiments.fit --tiny` on two embedded models and one corpus, once
-a seed. Beside it the same command lines are run by `xargs -P`, as many at once, with
-nothing around them; each side extracts its own stores. Busy: processor seconds of a
-side with all its runs over those that its cores had. Overhead: the sweep's seconds
-over those of xargs, less one.
+per seed. The same command lines are then run by bare `xargs -P`, as many at once; each
+side extracts its own stores. Busy: processor seconds of a side with all its runs over
+those available on its cores. Overhead: the sweep's seconds over those of xargs, minus
+one.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from absl import flags
 from helix_jax.errors import RunError
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     from benchmarks.timing import write_results
 
-RUNS = flags.DEFINE_integer("runs", 64, "of the sweep", lower_bound=1)
-JOBS = flags.DEFINE_integer("jobs", 2, "at once, one a core", lower_bound=1)
+RUNS = flags.DEFINE_integer("runs", 64, "runs of the sweep", lower_bound=1)
+JOBS = flags.DEFINE_integer("jobs", 2, "runs at once, one per core", lower_bound=1)
 TINY = flags.DEFINE_bool("tiny", False, "two runs")
 
 
 class Spent(NamedTuple):
-    """Seconds of the clock, and of processors by a command and all that it started."""
+    """Wall-clock and processor seconds of a command and all processes it started."""
 
     seconds: float
     processor: float
 
     def busy(self, cores: int) -> float:
-        """Share of what so many cores had to give."""
+        """Share of the processor time of `cores` cores that was used."""
         return self.processor / (self.seconds * cores)
 
 
@@ -68,7 +68,7 @@ def spend(words: list[str], **options) -> Spent:
 
 
 def sweep_words(root: Path, runs: int) -> list[str]:
-    """The sweep in a folder."""
+    """The command of the sweep in a folder."""
     seeds = ",".join(map(str, range(runs)))
     line = [sys.executable, "-m", "launch.sweep", "--experiment=fit"]
     line += [f"--workdir={root}", f"--jobs={JOBS.value}", f"--grid=seed={seeds}"]

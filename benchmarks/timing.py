@@ -1,7 +1,7 @@
-"""Timing side by side: alternating repetitions, medians, one JSON file a benchmark.
+"""Timing side by side: alternating repetitions, medians, one JSON file per benchmark.
 
-Contenders take turns within one run, so that a machine that drifts or is shared slows
-both. `write_results` keeps the numbers in benchmarks/results and renders all of them
+Contenders take turns within one run, so that drift or load of the machine affects them
+equally. `write_results` keeps the numbers in benchmarks/results and renders all of them
 to benchmarks/RESULTS.md.
 """
 
@@ -30,9 +30,9 @@ def alternate(
     """Seconds of each repetition of each contender, taken in turns.
 
     Args:
-      contenders: name -> function; what it returns is waited for if it is of JAX.
+      contenders: name -> function; a JAX result is waited for.
       repeats: counted repetitions of each.
-      warmups: first ones, not counted (compilation, caches).
+      warmups: initial repetitions, not counted (compilation, caches).
 
     Returns:
       name -> [repeats] seconds.
@@ -63,20 +63,20 @@ def peak_memory_bytes() -> int:
 
 
 def forget_peak() -> int:
-    """Let `peak_memory_bytes` count from here (Linux); the resident bytes now."""
+    """Reset `peak_memory_bytes` (Linux), and return the bytes resident now."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak_memory_bytes()
 
 
 def run_child(command: Sequence[str], more: Mapping[str, str] | None = None) -> Any:
-    """What a process of its own prints last, read as JSON.
+    """Run a child process, and return the last line that it prints, parsed as JSON.
 
     Args:
       command: program and arguments.
-      more: variables of its environment beside those of this process.
+      more: environment variables in addition to those of this process.
 
     Raises:
-      SystemExit: it failed; the message ends as what it said does.
+      SystemExit: it failed; the message ends with the end of its output.
     """
     environment = os.environ | (more or {})
     run = subprocess.run(
@@ -108,15 +108,15 @@ def write_results(
     keep: bool = True,
     command: str = "",
 ) -> str:
-    """Keep a benchmark's table and render RESULTS.md anew.
+    """Keep a benchmark's table and render RESULTS.md again.
 
     Args:
-      name: of the JSON file.
-      title: of the section.
+      name: name of the JSON file.
+      title: title of the section.
       header, rows: the table.
       notes: what was measured and how, a few sentences.
       keep: False for tiny runs, whose numbers mean nothing.
-      command: module and flags that made it; empty: the module `name`.
+      command: module and flags that made it; empty for the module `name`.
 
     Returns:
       The table in Markdown.

@@ -1,4 +1,4 @@
-"""The other side of `benchmarks.extraction`: transformers on torch."""
+"""The peer of `benchmarks.extraction`: transformers on torch."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ RANDOM_VOCABULARY = 8192
 
 
 def make_random_model(name: str, folder: Path, texts: Sequence[str]) -> str:
-    """Save a random llama and a tokenizer trained on the texts; the folder."""
+    """Save a random llama and a tokenizer trained on the texts; return the folder."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -78,7 +78,7 @@ def torch_peer(folder: str, tokenizer: Any, max_tokens: int, dtype: str) -> Peer
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     on_gpu = jax.default_backend() == "gpu"
     if on_gpu and not torch.cuda.is_available():
-        raise SystemExit("JAX has a GPU here and torch has none; install torch for it.")
+        raise SystemExit("JAX has a GPU here, torch has none; install torch for GPUs.")
     device = "cuda" if on_gpu else "cpu"
     model = AutoModel.from_pretrained(folder, dtype=getattr(torch, dtype))
     model = model.eval().to(device)
@@ -111,7 +111,7 @@ def torch_peer(folder: str, tokenizer: Any, max_tokens: int, dtype: str) -> Peer
 
 
 def sentence_peer(folder: str, max_tokens: int) -> Peer | None:
-    """sentence-transformers' own encode, where the folder is a sentence encoder's."""
+    """sentence-transformers' own encode, if the folder holds a sentence encoder."""
     if not (Path(folder) / "modules.json").is_file():
         return None
     from sentence_transformers import SentenceTransformer

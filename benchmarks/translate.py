@@ -1,13 +1,13 @@
-"""Files of embeddings through a map: bytes of input a second, against numpy in memory.
+"""Files of embeddings through a map: input bytes per second, against numpy in memory.
 
     python -m benchmarks.translate [--tiny]
 
 Contenders take turns: each format from disk to disk, with and without a confidence for
 each row, and `x @ kernel + bias` of numpy on an array in memory, block by block, which
-reads and writes nothing. Seconds of processors are told beside those of the clock: on a
-machine that others use, too, only they say what an idle one would do; the least of some
+reads and writes no file. Processor seconds are given besides wall-clock seconds: on a
+shared machine only they show the speed of an idle one; the fastest of --repeats
 repetitions counts. The roofline is the product alone (two times dx times dy operations
-a row) at the rate of a large square product of numpy on one core.
+per row) at the rate of a large square product of numpy on one core.
 
 Cost: two cores, a minute.
 """
@@ -28,7 +28,7 @@ from absl import flags
 
 from helix_jax.runs.program import start_main
 
-if __name__ != "__main__":  # slow, and flags are read without
+if __name__ != "__main__":  # slow, and not needed to read flags
     import pyarrow
     import pyarrow.parquet
     import threadpoolctl
@@ -84,7 +84,7 @@ def make_files(folder: Path, rows: int, dx: int) -> dict[str, Path]:
 
 
 def in_memory(map: Path, x: np.ndarray, threads: int) -> None:
-    """The product alone; 0 threads: as many as numpy takes."""
+    """The product alone; 0 threads: numpy's own choice."""
     found = read_map(map).map.parts
     kernel, bias = found["kernel"], found["bias"]
     y = np.empty((BLOCK, kernel.shape[1]), np.float32)
@@ -96,20 +96,20 @@ def in_memory(map: Path, x: np.ndarray, threads: int) -> None:
 
 
 def run(path: Path, map: Path, out: Path, cosine: str) -> None:
-    """Translate a file whole."""
+    """Translate a whole file."""
     shutil.rmtree(out, ignore_errors=True)
     translate(open_vectors(path), make_translation(read_map(map), cosine=cosine), out)
 
 
 def product_rate(size: int = 2048) -> float:
-    """Operations a second of a square product of numpy on one core, the most."""
+    """The best rate of numpy's square product on one core, operations per second."""
     a = np.ones((size, size), np.float32)
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         return 2 * size**3 / min(seconds_of(lambda: a @ a)[1] for _ in range(5))
 
 
 def seconds_of(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the clock, and of processors of this process."""
+    """Wall-clock and processor seconds of some work in this process."""
     clock, processor = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - clock, time.process_time() - processor
@@ -123,7 +123,7 @@ def peak_mib(path: Path, map: Path) -> int:
 
 
 def measure(folder: Path, rows: int, dx: int, dy: int, repeats: int) -> list[list]:
-    """Rows of the table of one shape."""
+    """The table rows for one shape."""
     map, files = make_map(folder, dx, dy), make_files(folder, rows, dx)
     x, size = np.load(files[".npy"]), rows * dx * 4
     contenders = {"numpy": lambda: in_memory(map, x, 0)}

@@ -56,7 +56,7 @@ def check(config: ReplicateConfig, _: Specs) -> None:
     """Refuse unknown claims and a missing folder."""
     choose_claims(config.claims)
     if config.shared and not Path(config.shared).is_dir():
-        raise RunError(f"--shared={config.shared} is no folder.")
+        raise RunError(f"--shared={config.shared} is not a folder.")
 
 
 @experiment(tiny={"limit": 700, "max_tokens": 48}, check=check)

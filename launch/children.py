@@ -1,4 +1,4 @@
-"""Commands as processes of this machine, some at once, each with cores of its own."""
+"""Commands as processes of this machine, several at once, each with its own cores."""
 
 import contextlib
 import itertools
@@ -38,7 +38,7 @@ class Ended(NamedTuple):
 
 
 def shares_of_cores(jobs: int) -> list[list[int]]:
-    """The cores of this process divided among so many; shared where they are fewer."""
+    """The cores of this process divided among jobs; shared if there are fewer cores."""
     cores = (
         sorted(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -51,13 +51,13 @@ def shares_of_cores(jobs: int) -> list[list[int]]:
 
 
 def run_here(tasks: Sequence[Task], *, jobs: int) -> Iterator[Ended]:
-    """Run tasks, so many at once, and yield each as it ends.
+    """Run tasks, `jobs` at once, and yield each as it ends.
 
-    Closing the iterator, or an exception on its way (an interruption), sends SIGTERM to
-    what runs and waits for it. A task gets no signals of the terminal.
+    Closing the iterator, or an exception inside it (an interruption), sends SIGTERM to
+    the running tasks and waits for them. Tasks get no signals from the terminal.
 
     Args:
-      tasks: in this order.
+      tasks: started in this order.
       jobs: how many at once.
     """
     free: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
@@ -104,7 +104,7 @@ def run_here(tasks: Sequence[Task], *, jobs: int) -> Iterator[Ended]:
 
 
 def last_line(log: Path) -> str:
-    """What a task said last; empty for nothing."""
+    """The last line that a task printed; empty if there is none."""
     try:
         lines = log.read_text(errors="replace").split("\n")
     except OSError:

@@ -2,9 +2,9 @@
 # Install on machines with GPUs reached by ssh, and run one experiment on all of them:
 #   HOSTS="USER@HOST ..." launch/gpu_vm.sh [--dry_run] classify --workdir=runs/trec \
 #     --source=A --target=B ...
-# The first host is process 0, which writes the work directory, in its helix_jax; others
-# reach it at its name and PORT (default 8476). Several need --stores that all see: a
-# bucket or a shared folder. What is installed stays for the next run.
+# The first host is process 0, which writes the work directory, in its helix_jax folder;
+# others reach it by its name at PORT (default 8476). Several hosts need --stores that
+# all of them see: a bucket or a shared folder. The installation stays for the next run.
 set -euo pipefail
 source "$(dirname "$0")/words.sh"
 [[ ${1-} != --dry_run ]] || { dry_run=1 && shift; }

@@ -1,7 +1,8 @@
-"""Commands as SLURM jobs, through submitit; what is preempted is queued again.
+"""Commands as SLURM jobs, through submitit; preempted jobs are queued again.
 
-A job runs its command once more after a preemption or the end of its time: any program
-takes up its work directory. Options are those of sbatch under submitit's names.
+A job runs its command again after a preemption or the end of its time limit: every
+program resumes in its work directory. Options are those of sbatch under submitit's
+names.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from helix_jax.textfile import read_json
 from launch.children import Ended, Task
 
 POLL_SECONDS = 2.0
-DEAF_SECONDS = 600.0  # of a controller that does not answer
+DEAF_SECONDS = 600.0  # how long the controller may not answer
 DEFAULTS = {"time": 240, "signal_delay_s": 90, "stderr_to_stdout": True}
 
 
@@ -31,7 +32,7 @@ class Command:
 
     Attributes:
       words: program and arguments.
-      log: file of what process 0 prints; for other processes their number is appended.
+      log: file for the output of process 0; other processes append their number to it.
     """
 
     words: Sequence[str]
@@ -54,7 +55,7 @@ class Command:
             raise RunError(f"status {done.returncode}, see {log}.")
 
     def checkpoint(self) -> Any:
-        """What is put in the queue again: the same, since a killed run resumes."""
+        """The command to queue again: the same, since a killed run resumes."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
@@ -84,10 +85,10 @@ def submit(
     """Put tasks in the queue, more than one as an array.
 
     Args:
-      tasks: commands; of a job with several processes, each gets --processes=auto.
-      folder: for the files of submitit, which all nodes see.
-      options: of sbatch, over DEFAULTS.
-      name: of the job.
+      tasks: commands; each process of a job with several gets --processes=auto.
+      folder: for the files of submitit; all nodes must see it.
+      options: options of sbatch, which override DEFAULTS.
+      name: name of the job.
 
     Returns:
       The id of each task's job.
@@ -130,7 +131,7 @@ def submit(
 
 
 def queue() -> dict[str, str]:
-    """Id of each job of this user in the queue -> its state, with a reason to wait.
+    """Id of each job of this user in the queue -> its state, with a reason if pending.
 
     Raises:
       RunError: the controller does not answer.
@@ -158,13 +159,13 @@ def run_on_slurm(
 ) -> Iterator[Ended]:
     """Run tasks as an array and yield each as it leaves the queue.
 
-    What an earlier call has put in the queue, and is there still, is taken up. Jobs go
-    on when the caller ends.
+    Jobs of an earlier call that are still in the queue are resumed. Jobs continue if
+    the caller ends.
 
     Args:
       tasks, options, name: as for `submit`.
-      folder: of the sweep; FOLDER/slurm/jobs.json knows the jobs.
-      shown: is told their states.
+      folder: folder of the sweep; FOLDER/slurm/jobs.json lists the jobs.
+      shown: progress that shows their states.
     """
     place = folder / "slurm" / "jobs.json"
     known = read_json(place, raises=RunError) if place.exists() else {}
@@ -194,7 +195,7 @@ def run_on_slurm(
 
 
 def _status(folder: Path, job: str) -> int:
-    """0 where every process of a job has left a good result, else 1."""
+    """0 if every process of a job has left a successful result, else 1."""
     from submitit.core.utils import pickle_load
 
     found = [path for path in os.listdir(folder) if path.startswith(f"{job}_")]

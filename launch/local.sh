@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# One experiment as N processes of this machine, that divide its extraction:
+# Run one experiment as N processes of this machine that divide its extraction:
 #   PROCESSES=2 launch/local.sh [--dry_run] extract --workdir=runs/states --model=A ...
-# Each line says which process printed it. The first that fails ends the others.
+# Each line says which process printed it. The first to fail ends the others.
 # PYTHON names the interpreter, by default .venv/bin/python.
 set -euo pipefail
 source "$(dirname "$0")/words.sh"
 [[ ${1-} != --dry_run ]] || { dry_run=1 && shift; }
 require "PROCESSES=how many"
-[[ $PROCESSES =~ ^[1-9][0-9]*$ ]] || fail "PROCESSES=$PROCESSES is no number of processes"
+[[ $PROCESSES =~ ^[1-9][0-9]*$ ]] || fail "PROCESSES=$PROCESSES is not a number of processes"
 check_experiment "$@"
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}

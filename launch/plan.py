@@ -35,9 +35,9 @@ class Planned(NamedTuple):
 
     Attributes:
       folder: its work directory.
-      setting: the flags that are swept, as they are written.
+      setting: the swept flags, as written on a command line.
       words: all flags of its command line.
-      config: what they say, prepared.
+      config: the prepared config of these flags.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Planned(NamedTuple):
     config: Any
 
     def values(self, names: Iterable[str]) -> dict[str, Any]:
-        """Flags with their values, given or not; lists as they are written."""
+        """Flags with their values, given or default; lists as written."""
         found = {name: getattr(self.config, name) for name in names}
         return {
             name: ",".join(map(str, value)) if isinstance(value, tuple) else value
@@ -57,10 +57,10 @@ class Planned(NamedTuple):
 def plan_runs(
     experiment: str, root: Path, settings: Sequence[Setting], fixed: Sequence[str]
 ) -> list[Planned]:
-    """The run of every setting, in a folder that is named by it.
+    """Plan the run of every setting, in a folder named after it.
 
-    Stores are shared in ROOT/stores, unless a flag says where they are: the run that
-    needs one first makes it, others wait for its lock.
+    Stores are shared in ROOT/stores, unless a flag says where they are: the first run
+    that needs one makes it, others wait for its lock.
 
     Args:
       experiment: a program of experiments/.
@@ -69,8 +69,8 @@ def plan_runs(
       fixed: flags of every run.
 
     Raises:
-      RunError: flags that the program would refuse before it begins, or two settings
-        of one folder.
+      RunError: the program would refuse some flags before it begins, or two settings
+        have the same folder.
     """
     planned: dict[Path, Planned] = {}
     for setting in settings:
@@ -93,13 +93,13 @@ def command_of(experiment: str, run: Planned) -> list[str]:
 
 
 def task_of(experiment: str, run: Planned) -> Task:
-    """A run as a command; what it prints goes to logs/NAME.txt next to its folder."""
+    """A run as a command; its output goes to logs/NAME.txt next to its folder."""
     log = run.folder.parent / "logs" / f"{run.folder.name}.txt"
     return Task(run.folder.name, command_of(experiment, run), log)
 
 
 def has_ended(experiment: str, run: Planned) -> bool:
-    """Whether a run has its result already, made with the same flags.
+    """Whether a run already has its result, made with the same flags.
 
     Raises:
       RunError: its folder was made with other flags.

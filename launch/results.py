@@ -21,7 +21,7 @@ from helix_jax.reports import (
 )
 from helix_jax.runs.prepare import must_be_among
 
-# Where nothing is asked for: the first that there is.
+# If no number is requested, the first of these that exists is used.
 SELECT = ("select/mapped_accuracy", "fit/select_kl_nats", "fit/select_r2")
 TEST = ("test/mapped_accuracy", "test/r2", "test/loss_nats")
 _COST = re.compile(r"(loss|error|perplexity|_nats|_seconds|_bytes)")
@@ -31,10 +31,10 @@ class Outcome(NamedTuple):
     """One run of a sweep.
 
     Attributes:
-      name: of its folder.
-      flags: those that are swept -> value.
-      summary: of the run; None where it failed.
-      failure: what it said last; empty where it ended.
+      name: name of its folder.
+      flags: swept flag -> value.
+      summary: summary of the run; None if it failed.
+      failure: the last line that it printed; empty if it succeeded.
     """
 
     name: str
@@ -49,10 +49,10 @@ def number_names(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def select_name(outcomes: Sequence[Outcome], asked: str) -> str:
-    """The number that the best setting is chosen by; empty where runs have none.
+    """The number by which the best setting is chosen; empty if runs have none.
 
     Raises:
-      RunError: one that is not of the select split, or that no run has.
+      RunError: the requested number is not of the select split, or no run has it.
     """
     names = number_names(outcomes)
     of_select = [name for name in names if is_of_select(name)]
@@ -60,8 +60,8 @@ def select_name(outcomes: Sequence[Outcome], asked: str) -> str:
         return next((name for name in SELECT if name in of_select), "")
     if not is_of_select(asked):
         raise RunError(
-            f"--select={asked} is no number of the select split, on which alone a "
-            f"setting is chosen; the runs have: {', '.join(of_select) or 'none'}."
+            f"--select={asked} is not a number of the select split, which alone "
+            f"chooses a setting; the runs have: {', '.join(of_select) or 'none'}."
         )
     if asked not in of_select and names:
         raise RunError(f"--select{must_be_among(asked, of_select or names)}")
@@ -69,15 +69,15 @@ def select_name(outcomes: Sequence[Outcome], asked: str) -> str:
 
 
 def is_of_select(name: str) -> bool:
-    """Whether a number is of the select split, by its name."""
+    """Whether a number is of the select split, judged by its name."""
     return "select" in re.split("[/_]", name)
 
 
 def best_outcome(outcomes: Sequence[Outcome], select: str) -> Outcome | None:
-    """The run with the best number; None where no run has it.
+    """The run with the best number; None if no run has it.
 
-    The smallest is best of losses, errors, nats, seconds and bytes, else the largest;
-    of equals the first.
+    Smallest is best for losses, errors, nats, seconds and bytes, else largest; ties go
+    to the first run.
     """
     sign = -1 if _COST.search(select) else 1
     scored = [
@@ -89,7 +89,7 @@ def best_outcome(outcomes: Sequence[Outcome], select: str) -> Outcome | None:
 
 
 def write_tables(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write sweep.csv and sweep.parquet: a row a run, in the order of the sweep.
+    """Write sweep.csv and sweep.parquet: one row per run, in the order of the sweep.
 
     Columns: run, state (ended or failed), the swept flags, every number.
     """
@@ -116,14 +116,14 @@ def write_tables(folder: Path, outcomes: Sequence[Outcome]) -> None:
 def write_report(
     folder: Path, title: str, outcomes: Sequence[Outcome], *, select: str, test: str
 ) -> Outcome | None:
-    """Write report.html and report.md; returns the best run, see `best_outcome`.
+    """Write report.html and report.md; return the best run, see `best_outcome`.
 
     Args:
-      folder: of the sweep.
+      folder: folder of the sweep.
       title: heading of the page.
-      outcomes: of all runs.
+      outcomes: outcomes of all runs.
       select: from `select_name`.
-      test: number that is shown of each run; empty for the program's main one.
+      test: number shown for each run; empty for the program's main one.
     """
     names = number_names(outcomes)
     if test and names and test not in names:
@@ -141,9 +141,9 @@ def write_report(
     if best is not None:
         order = "lowest" if _COST.search(select) else "highest"
         note = (
-            f"{best.name}: the {order} {select} of {len(outcomes)} runs, nothing else "
-            "was looked at. The numbers compare where all runs have the same select "
-            "texts and target."
+            f"{best.name}: the {order} {select} of {len(outcomes)} runs; nothing else "
+            "was considered. The numbers are comparable if all runs have the same "
+            "select texts and target."
         )
         blocks.append(Table("The best setting", [*flags, *shown], [row(best)], note))
     header = [*flags, *shown, "state"]
@@ -153,7 +153,7 @@ def write_report(
     blocks.append(Table("All runs", header, rows))
     failed = [[one.name, one.failure] for one in outcomes if one.summary is None]
     if failed:
-        blocks.append(Table("Runs that failed", ["run", "what it said last"], failed))
+        blocks.append(Table("Failed runs", ["run", "last line of output"], failed))
     sections = [Section(title, {}, blocks)]
     write_markdown(folder / "report.md", title, sections)
     write_page(folder / "report.html", title, sections)

@@ -1,11 +1,11 @@
-"""What a sweep runs: settings, each a dictionary of flags, in a fixed order.
+"""The settings of a sweep, each a dictionary of flags, in a fixed order.
 
-    grid   flag=a,b     every value with every other setting; several are multiplied
+    grid   flag=a,b     every value with every other setting; grids are multiplied
     zip    flag=a,b     all zips advance together: the first values, the second, ...
-    list   "f=a g=b"    one setting as it stands, quoted as in a shell
+    list   "f=a g=b"    one setting as written, quoted as in a shell
     file   NAME.py      its function settings() yields dictionaries
 
-Lists and the file follow each other; grids and zips multiply what there is.
+Lists and the file are concatenated; grids and zips multiply them.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from helix_jax.errors import RunError
 from helix_jax.paths import local_path
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "sweeps"
-Setting = dict[str, str]  # flag -> its value as it is written on a command line
+Setting = dict[str, str]  # flag -> its value as written on a command line
 
 
 def all_settings(
@@ -33,15 +33,15 @@ def all_settings(
 
     Args:
       grid, zipped: "flag=value,value" strings.
-      listed: "flag=value flag=value" strings, one a setting.
-      file: of settings, by path or by its name in experiments/sweeps.
+      listed: "flag=value flag=value" strings, one per setting.
+      file: file of settings, by path or by its name in experiments/sweeps.
 
     Returns:
-      At least one; the single setting {} where nothing is swept.
+      At least one setting; only {} if nothing is swept.
 
     Raises:
-      RunError: an entry without "=" or without values, a value twice, a flag twice,
-        zips of different lengths, or a file without settings().
+      RunError: an entry has no "=" or no values, a value or a flag occurs twice, zips
+        differ in length, or the file has no settings().
     """
     along, across = _axes("--zip", zipped), _axes("--grid", grid)
     lengths = {name: len(values) for name, values in along.items()}

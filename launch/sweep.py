@@ -4,13 +4,13 @@ r"""Run one experiment for many settings of its flags, here or on a cluster.
       --grid=source_layer=-1,-2 --grid=pooling=mean,last \
       -- --source=A --target=B --data=sst2
 
-Words behind -- are flags of every run. Settings come from --grid, --zip, --list and
+Words after -- are flags of every run. Settings come from --grid, --zip, --list and
 --file, see launch/settings.py; all command lines are checked before the first run. Each
-setting has a work directory of its own, named by its flags, so that a sweep that is
-killed and started again repeats nothing; what failed is tried again. States that
-several runs need are extracted once, in WORKDIR/stores. What a run prints is in
-WORKDIR/logs. With --slurm the runs are an array, see launch/slurm.py. Runs at once on
-one GPU need XLA_PYTHON_CLIENT_MEM_FRACTION: each takes three quarters of it otherwise.
+setting has its own work directory, named after its flags, so a sweep that is killed and
+restarted repeats nothing; failed runs are tried again. States that several runs need
+are extracted once, to WORKDIR/stores. The output of runs is in WORKDIR/logs. With
+--slurm the runs are a job array, see launch/slurm.py. Several runs at once on one GPU
+need XLA_PYTHON_CLIENT_MEM_FRACTION: otherwise each takes three quarters of its memory.
 
 At the end WORKDIR has sweep.csv and sweep.parquet, one row a run, and report.html with
 the best setting by a number of the select split (--select) and its number on the test
@@ -49,30 +49,30 @@ from launch.settings import all_settings
 EXPERIMENT = flags.DEFINE_string("experiment", "", "a module of experiments/")
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the runs")
 GRID = flags.DEFINE_multi_string("grid", [], "flag=value,value,...; may be repeated")
-ZIP = flags.DEFINE_multi_string("zip", [], "the same, all of them going on together")
+ZIP = flags.DEFINE_multi_string("zip", [], "the same; all zips advance together")
 LIST = flags.DEFINE_multi_string("list", [], "'flag=value flag=value': one setting")
 FILE = flags.DEFINE_string(
-    "file", "", "of settings: a name of experiments/sweeps, or .py"
+    "file", "", "file of settings: a name of experiments/sweeps, or .py"
 )
 JOBS = flags.DEFINE_integer("jobs", 1, "runs at once; cores are divided", lower_bound=1)
 SLURM = flags.DEFINE_list(
     "slurm", None, "run as a SLURM array with these options: partition=P,time=240"
 )
 RETRY = flags.DEFINE_integer(
-    "retry", 0, "how often a run that failed is tried again", lower_bound=0
+    "retry", 0, "how often a failed run is tried again", lower_bound=0
 )
 SELECT = flags.DEFINE_string(
-    "select", "", "number of the select split that names the best setting"
+    "select", "", "number of the select split by which the best setting is chosen"
 )
 TEST = flags.DEFINE_string("test", "", "number of the test split that is shown")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the commands only")
 
 
 def planned(fixed: Sequence[str]) -> list[Planned]:
-    """The runs of the flags.
+    """The runs that the flags ask for.
 
     Raises:
-      RunError: flags that are missing, wrong, or that the experiment would refuse.
+      RunError: flags are missing or wrong, or the experiment would refuse them.
     """
     if missing := [one.name for one in (EXPERIMENT, WORKDIR) if not one.value.strip()]:
         raise RunError(f"missing: {' and '.join(f'--{name}' for name in missing)}.")
@@ -84,7 +84,7 @@ def planned(fixed: Sequence[str]) -> list[Planned]:
     if is_url(WORKDIR.value):
         raise RunError(
             f"--workdir={WORKDIR.value}: a sweep keeps logs and tables in a folder of "
-            "this machine; name one. States may lie in a bucket (--stores=URL behind "
+            "this machine; name one. States may be in a bucket (--stores=URL after "
             "--), and so may the work directory of a program that is run by itself."
         )
     root = local_path(WORKDIR.value, "--workdir")
@@ -92,11 +92,11 @@ def planned(fixed: Sequence[str]) -> list[Planned]:
 
 
 def run_all(runs: Sequence[Planned], *, of: int) -> list[Planned]:
-    """Run them; returns those that failed, each of which is named when it does.
+    """Run them, name each that fails when it does, and return those that failed.
 
     Args:
-      runs: that have no result yet.
-      of: how many runs the sweep has.
+      runs: the runs that have no result yet.
+      of: the number of runs in the sweep.
     """
     by_name, failed = {run.folder.name: run for run in runs}, []
     name, began = f"runs of {EXPERIMENT.value}", time.monotonic()
@@ -118,7 +118,7 @@ def run_all(runs: Sequence[Planned], *, of: int) -> list[Planned]:
 
 
 def ended_runs(runs: Sequence[Planned], shown: Progress) -> Iterator[Ended]:
-    """Run them where the flags say; each as it ends."""
+    """Run them where the flags say; yield each as it ends."""
     tasks = [task_of(EXPERIMENT.value, run) for run in runs]
     if SLURM.value is None:
         return run_here(tasks, jobs=JOBS.value)
@@ -132,7 +132,7 @@ def ended_runs(runs: Sequence[Planned], shown: Progress) -> Iterator[Ended]:
 
 
 def outcome_of(run: Planned, swept: Iterable[str]) -> Outcome:
-    """What a run with some values of the swept flags found, or said last."""
+    """The result of a run with its swept flags, or the last line of a failed run."""
     name, values = run.folder.name, run.values(swept)
     if is_done(Run(run.folder)):
         return Outcome(name, values, read_summary(Run(run.folder)))
@@ -163,7 +163,7 @@ def main(argv: list[str]) -> None:
             print(shlex.join(command_of(EXPERIMENT.value, run)), flush=True)
         return
     root = runs[0].folder.parent
-    with os_errors(root, "be written", RunError):  # two sweeps would do it all twice
+    with os_errors(root, "be written", RunError):  # two sweeps would do all runs twice
         root.mkdir(parents=True, exist_ok=True)
         keep(root, "a sweep")
     left = [run for run in runs if not has_ended(EXPERIMENT.value, run)]
@@ -175,7 +175,7 @@ def main(argv: list[str]) -> None:
     if failed:
         names = ", ".join(run.folder.name for run in failed)
         raise RunError(
-            f"{len(failed)} of {len(runs)} runs failed, what each said is above: "
+            f"{len(failed)} of {len(runs)} runs failed, with messages above: "
             f"{names}; the same command tries them again."
         )
 

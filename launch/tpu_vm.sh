@@ -2,9 +2,9 @@
 # Install on every worker of a TPU slice and run one experiment on all of them:
 #   TPU_NAME=slice ZONE=us-east5-a launch/tpu_vm.sh [--dry_run] classify \
 #     --workdir=runs/trec --stores=gs://BUCKET/trec ...
-# The workers find each other; the first writes the work directory, in its helix_jax,
-# the states are in the bucket. What is installed stays for the next run. PROJECT names
-# another project than gcloud's own. Needs gcloud, already authenticated.
+# The workers find each other; the first writes the work directory, in its helix_jax
+# folder; the states are in the bucket. The installation stays for the next run. PROJECT
+# overrides gcloud's own project. Needs gcloud, already authenticated.
 set -euo pipefail
 source "$(dirname "$0")/words.sh"
 [[ ${1-} != --dry_run ]] || { dry_run=1 && shift; }

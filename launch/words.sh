@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the launchers: refuses a command line that they could not use, and says
-# what is run in place of running it where --dry_run is given.
+# Sourced by the launchers: refuses a command line that they could not use, and with
+# --dry_run prints what would be run instead of running it.
 dry_run=
 
 if [[ ${1-} == --help ]]; then # the head of the launcher
@@ -13,7 +13,7 @@ fail() {
   exit 2
 }
 
-# Variables that must be set, NAME=MEANING each; all that are missing are named.
+# Require variables to be set, each given as NAME=MEANING; name all that are missing.
 require() {
   local missing=() one name
   for one in "$@"; do
@@ -41,7 +41,7 @@ check_experiment() {
   fi
   local word workdir=
   for word in "${@:2}"; do
-    [[ $word == --* && $word != -- ]] || fail "'$word' is no flag; write --FLAG=VALUE"
+    [[ $word == --* && $word != -- ]] || fail "'$word' is not a flag; write --FLAG=VALUE"
     [[ $word != --workdir=*:/* || $word == --workdir=gs://?* || $word == --workdir=s3://?* ]] ||
       fail "$word: --workdir is a folder of the machine, gs://BUCKET/PATH or s3://BUCKET/PATH"
     [[ ! $word =~ ^--(processes|process|coordinator)(=|$) ]] ||
@@ -52,7 +52,7 @@ check_experiment() {
 }
 
 # Run a command, or print it as it would be typed.
-replacing= # exec, where the command takes the place of its shell
+replacing= # exec, if the command replaces its shell
 run() {
   if [[ -n $dry_run ]]; then
     printf '%q ' "$@"
@@ -62,7 +62,7 @@ run() {
   fi
 }
 
-# Run start I for each I below N, at once; the first that fails ends the others.
+# Run start I for each I below N, all at once; the first to fail ends the others.
 started=()
 start_all() {
   local index
@@ -84,8 +84,8 @@ start_all() {
   done
 }
 
-# Write the files of this folder to $archive, which goes when the launcher ends. What is
-# made here stays here; caches may also change while they are read.
+# Write the files of this folder to $archive, which is deleted when the launcher ends.
+# Generated files are left out; caches might also change while they are read.
 archive=
 pack() {
   archive=/tmp/helix_jax.tar.gz
@@ -103,7 +103,7 @@ clean() {
 }
 trap clean EXIT
 
-# What a machine runs to install an extra once; again where the pins have changed.
+# Print what a machine runs to install an extra once, and again if the pins change.
 setup_command() {
   local pins
   pins=$(cat pyproject.toml constraints.txt | cksum)
@@ -112,7 +112,7 @@ setup_command() {
     "touch .venv/ready-${pins%% *}; }; }"
 }
 
-# What a machine runs to start the experiment, with its words quoted.
+# Print what a machine runs to start the experiment, with its words quoted.
 experiment_command() {
   echo "cd helix_jax && .venv/bin/python -m experiments.$1 $(printf '%q ' "${@:2}")"
 }

@@ -1,7 +1,7 @@
-"""The answer of a run in one sentence, and what it is of.
+"""The answer of a run in one sentence, and what it is about.
 
-A program says its answer in its report. Where it says none, the first table answers:
-its first row, and beside it the first number of the rows that follow.
+A program states its answer in its report. If it states none, the answer is taken from
+the first table: its first row, and the first number of each row that follows.
 """
 
 import json
@@ -17,8 +17,8 @@ from helix_jax.reports.tables import MISSING, show_cell, with_unit
 from helix_jax.textfile import read_json
 
 FILE = "answer.json"
-MOST = 4  # rows, and numbers of the first
-PLAIN = ("value", "")  # headers that name no quantity: it stands in the row
+MOST = 4  # most rows, and most numbers of the first row
+PLAIN = ("value", "")  # headers that name no quantity: the row names it
 
 
 class Answer(NamedTuple):
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
     Attributes:
       text: the answer in a sentence; empty if there is none.
-      about: who, on which texts, how many; empty where nobody said it.
+      about: models, corpus and number of texts; empty if not stated.
     """
 
     text: str
@@ -34,13 +34,13 @@ class Answer(NamedTuple):
 
 
 def answer_of(blocks: Sequence[Block]) -> str:
-    """What the first table with rows says first; empty without one."""
+    """A sentence from the first table with rows; empty without one."""
     tables = [block for block in blocks if isinstance(block, Table) and block.rows]
     return _sentence(tables[0]) if tables else ""
 
 
 def save_answer(folder: Path, answer: Answer) -> Path:
-    """Write the answer of a run to its work directory; returns the path."""
+    """Write the answer of a run to its work directory; return the path."""
     path = local_path(folder, "the folder of a report") / FILE
     text = json.dumps(answer._asdict(), indent=1, ensure_ascii=False)
     write_file(path, text + "\n", raises=RunError)
@@ -48,7 +48,7 @@ def save_answer(folder: Path, answer: Answer) -> Path:
 
 
 def load_answer(folder: Path, blocks: Sequence[Block]) -> Answer:
-    """The answer of a work directory; of a run that wrote none, that of its blocks.
+    """The answer of a work directory; if its run wrote none, that of its blocks.
 
     Raises:
       RunError: the file is damaged.
@@ -68,9 +68,9 @@ def load_answer(folder: Path, blocks: Sequence[Block]) -> Answer:
 def _sentence(table: Table) -> str:
     """ "TITLE: ROW, QUANTITY NUMBER, ..; ROW, NUMBER; .." """
     header, rows = table.header, table.rows
-    if not isinstance(rows[0][0], str):  # no names: each column is a quantity
+    if not isinstance(rows[0][0], str):  # unnamed rows: each column is a quantity
         parts = _numbers(header, rows[0])
-    elif len(header) > 1 and header[1] in PLAIN:  # each row is one
+    elif len(header) > 1 and header[1] in PLAIN:  # each row is a quantity
         shown = [row for row in rows if _is_there(row[1])]
         parts = [
             with_unit(show_cell(row[0]), show_cell(row[1])) for row in shown[:MOST]
@@ -85,7 +85,7 @@ def _sentence(table: Table) -> str:
 
 
 def _numbers(header: Sequence[str], cells: Sequence[object]) -> list[str]:
-    """The first numbers that are there, with their names and units."""
+    """The first numbers that are not missing, with their names and units."""
     shown = [
         with_unit(name, show_cell(cell))
         for name, cell in zip(header, cells)

@@ -1,7 +1,7 @@
-"""What a run has to show: tables, figures and samples as plain data.
+"""The results of a run as plain data: tables, figures and samples.
 
-An experiment writes its blocks to WORKDIR/report.json; whoever makes a page, a LaTeX
-table or a plot reads them there and knows nothing of the experiment.
+An experiment writes its blocks to WORKDIR/report.json; pages, LaTeX tables and plots
+are made from that file alone, without knowing the experiment.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ FILE = "report.json"
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of cells; numbers stay numbers until they are shown."""
+    """Rows of cells; numbers stay numbers until they are displayed."""
 
     title: str
     header: Sequence[str]
@@ -34,10 +34,10 @@ class Bars:
     """Groups of bars with intervals.
 
     Attributes:
-      label: of the values, with their unit.
+      label: name of the values, with their unit.
       groups: names along the axis.
       series: name -> (value, low, high) of each group; NaN leaves a bar out.
-      references: name -> value of a line across, such as a ceiling or chance.
+      references: name -> value of a line across the bars, such as a ceiling or chance.
     """
 
     title: str
@@ -50,12 +50,12 @@ class Bars:
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """Numbers with names on both sides.
+    """Numbers with named rows and columns.
 
     Attributes:
       values: a row for each name of `rows`; NaN leaves a cell empty.
       label: what the numbers are.
-      marks: of each cell, written after its number, such as "*"; empty for none.
+      marks: for each cell, written after its number, such as "*"; empty for none.
       limits: ends of the colour scale.
       row_label, column_label: what the names are.
     """
@@ -81,7 +81,7 @@ class Curves:
       series: name -> points (x, y) or (x, y, low, high).
       log_x, log_y: logarithmic axes.
       diagonal: also draw y = x, the chance line of an ROC curve.
-      marks: name -> x of an upright line.
+      marks: name -> x of a vertical line.
     """
 
     title: str
@@ -119,16 +119,16 @@ def save_blocks(folder: Path, blocks: Sequence[Block]) -> Path:
 
 
 def load_blocks(folder: Path) -> list[Block]:
-    """The blocks of a work directory; a run that wrote none shows its summary.
+    """The blocks of a work directory; if its run wrote none, its summary as a table.
 
     Raises:
-      RunError: no run that has ended, or blocks that are not of this format.
+      RunError: the folder holds no finished run, or blocks of another format.
     """
     folder = local_path(folder, "the folder of a report")
     path = folder / FILE
     if not (folder / "DONE").is_file():
         raise RunError(
-            f"{folder} is not the work directory of an experiment that has ended (it "
+            f"{folder} is not the work directory of a finished experiment (it "
             "has no DONE); run it first, or give another folder."
         )
     if not path.is_file():
@@ -145,7 +145,7 @@ def load_blocks(folder: Path) -> list[Block]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON without NaN and infinity, which become null, and without numpy's types."""
+    """JSON-able data: NaN and infinity become None, numpy's types plain ones."""
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, str) or value is None or isinstance(value, bool):

@@ -14,16 +14,16 @@ from helix_jax.reports.tables import read_interval
 from helix_jax.stats import Interval
 
 Titles = Mapping[Hashable, str]
-Number = Callable[..., float | Interval | None]  # of two keys
+Number = Callable[..., float | Interval | None]  # (row key, column key) -> number
 
 
 def column_each(quantity: Quantity, titles: Titles) -> dict[Hashable, Quantity]:
-    """A column for each title, all with numbers of one quantity."""
+    """A column for each title, all with numbers of the same quantity."""
     return {key: quantity._replace(title=title) for key, title in titles.items()}
 
 
 def bar_of(quantity: Quantity, number: float | Interval | None) -> list[float]:
-    """[value, low, high] as a figure has them; NaN for what there is not."""
+    """[value, low, high] as scaled for a figure; NaN for missing ones."""
     return read_interval({"": number}, "", scale=quantity.scale)
 
 
@@ -36,16 +36,16 @@ def cross_table(
     *,
     note: str = "",
 ) -> Table:
-    """A row for each of some names, a column for each kind of number.
+    """A table with a row for each name and a column for each kind of number.
 
     Args:
-      title: of the table.
+      title: title of the table.
       corner: what the rows are.
       rows: key -> the first cell of its row.
       columns: key -> how its numbers are shown.
-      number: of the key of a row and the key of a column; None for none, a text as it
-        is.
-      note: below the table.
+      number: (key of a row, key of a column) -> number; None if missing; a text is
+        shown unchanged.
+      note: shown below the table.
     """
 
     def cell(row: Hashable, column: Hashable) -> object:
@@ -71,15 +71,15 @@ def cross_bars(
     references: Mapping[str, float] | None = None,
     note: str = "",
 ) -> Bars:
-    """Groups of bars, in each of which every series has one.
+    """Groups of bars, with one bar per series in each group.
 
     Args:
-      title: of the figure.
-      quantity: of the numbers.
+      title: title of the figure.
+      quantity: the quantity of all numbers.
       groups, series: key -> name.
-      number: of the key of a group and the key of a series; None leaves a bar out.
-      references: name -> number of a line across, scaled as the bars are.
-      note: below the figure.
+      number: (key of a group, key of a series) -> number; None leaves a bar out.
+      references: name -> number of a line across the bars, scaled like them.
+      note: shown below the figure.
     """
     bars = {
         name: [bar_of(quantity, number(group, key)) for group in groups]
@@ -103,12 +103,12 @@ def cross_curves(
     marks: Mapping[str, float] | None = None,
     note: str = "",
 ) -> Curves:
-    """A line for each name, through the numbers at its places.
+    """A line for each name, through its points.
 
     Args:
-      title, x_label: of the figure and of the places.
-      quantity: of the numbers.
-      series: name -> place -> number.
+      title, x_label: title of the figure, name of the x axis.
+      quantity: the quantity of all numbers.
+      series: name -> x -> number.
       log_x, log_y, marks, note: as in `Curves`.
     """
     points = {
@@ -140,12 +140,12 @@ def cross_matrix(
     column_label: str = "",
     note: str = "",
 ) -> Matrix:
-    """A number for each pair of two lists, as a coloured map.
+    """A number for each pair of two lists, as a heat map.
 
     Args:
-      title, label: of the map and of its numbers.
+      title, label: title of the map, name of its numbers.
       rows, columns: key -> name.
-      number: of the key of a row and the key of a column; NaN leaves a cell empty.
+      number: (key of a row, key of a column) -> number; NaN leaves a cell empty.
       marks, limits, row_label, column_label, note: as in `Matrix`.
     """
     values = [[number(row, column) for column in columns] for row in rows]

@@ -10,7 +10,7 @@ UNITS = (  # the unit, its seconds, the unit of the rest, its seconds
 def format_duration(seconds: float) -> str:
     """ "2 h 10 min" from 7,800: two units at most, rounded to the smaller.
 
-    Days begin at two, and what is shorter than ten seconds has two significant digits.
+    Days are used from two days on; less than ten seconds has two significant digits.
 
     Args:
       seconds: finite, not negative.

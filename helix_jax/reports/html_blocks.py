@@ -1,8 +1,8 @@
-"""A block as HTML that is read on a screen, on a phone, and on grey paper.
+"""A block as HTML for a screen, a phone, and grey print.
 
-A table that is too wide for a phone becomes one list a row there (`.stacked`), and one
-that is too wide for paper does so in print too (`.broad`). A figure that is too wide
-for a phone is there twice, the second time slim.
+On a phone, a table that is too wide becomes one list per row (`.stacked`); in print, so
+does one that is too wide for paper (`.broad`). A figure that is too wide for a phone is
+included twice, the second time in a slim form.
 """
 
 import html
@@ -15,8 +15,8 @@ from helix_jax.reports.blocks import Block, Samples, Table
 from helix_jax.reports.plots import draw
 from helix_jax.reports.tables import require_rectangle, show_rows
 
-PHONE_LETTERS, PAPER_LETTERS = 58, 135  # of a row, its columns as narrow as can be
-SLIM_INCHES, WHOLE_INCHES = 4.3, 5.5  # of a figure on a phone, and what fits unchanged
+PHONE_LETTERS, PAPER_LETTERS = 58, 135  # most in a row with its narrowest columns
+SLIM_INCHES, WHOLE_INCHES = 4.3, 5.5  # a figure for phones; the widest that fits as is
 GAP = 2  # letters between columns
 _NUMBER = re.compile(r"-?[\d,.]+(e[+-]\d+)?%?( \[.*\])?|-")
 
@@ -25,21 +25,21 @@ def html_block(block: Block, note: str, name: str) -> str:
     """A block with its title and its note.
 
     Args:
-      block: table, figure or samples; samples are folded.
-      note: below it; empty for none.
-      name: an id that no other block of the page has.
+      block: table, figure or samples; samples are collapsed.
+      note: shown below it; empty for none.
+      name: an id, unique among the blocks of the page.
     """
     said = f'<p class="note">{escape(note)}</p>' if note else ""
     if isinstance(block, Samples):
         items = "".join(map(_sample, block.items))
-        title = f"{escape(block.title)}: {len(block.items)}, folded"
+        title = f"{escape(block.title)}: {len(block.items)}, collapsed"
         return f"<details><summary>{title}</summary>{said}{items}</details>"
     body = html_table(block) if isinstance(block, Table) else _figure(block, name)
     return f"<h3>{escape(block.title)}</h3>\n{body}{said}"
 
 
 def html_table(table: Table) -> str:
-    """The rows of a table; numbers to the right, with their interval on one line."""
+    """A table; numbers are right-aligned, with their interval on the same line."""
     require_rectangle(table.header, table.rows)
     rows = show_rows(table.rows)
     columns = list(zip(*rows)) or [()] * len(table.header)
@@ -66,12 +66,12 @@ def _cells(kinds: Sequence[str], header: Sequence[str], row: Sequence[str]) -> s
 
 
 def _pieces(text: str) -> list[str]:
-    """What a line may be broken between: an interval is one piece, as is a name."""
+    """The pieces between which a line may break: an interval or a name is one piece."""
     return re.findall(r"\[[^\]]{1,30}\]|\S+", text)
 
 
 def _words(text: str) -> str:
-    """The text; what holds a hyphen, or is an interval, is not broken."""
+    """The text as HTML; no line breaks inside intervals or words with a hyphen."""
     return " ".join(
         f'<span class="whole">{escape(piece)}</span>'
         if re.search(r"[-\s]", piece) and len(piece) <= 30
@@ -100,13 +100,13 @@ def _sample(item: Mapping[str, str]) -> str:
 
 
 def visible(text: str) -> str:
-    """The text; white space alone is named, so that the box is not empty."""
+    """The text; only white space is described in words, so the box is not empty."""
     blank = f"(white space alone, {len(text)} characters)" if text else "(nothing)"
     return text.strip("\n") if text.strip() else blank
 
 
 def _figure(block: Block, name: str) -> str:
-    """The figure; of one that is wide a slim form for phones as well."""
+    """The figure; if it is wide, also a slim form for phones."""
     figure = draw(block, titled=False)
     forms = {"": figure}
     if figure.get_figwidth() > WHOLE_INCHES:

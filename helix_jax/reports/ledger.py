@@ -1,7 +1,7 @@
-"""Claims, what came of them, and the ledger of both: text and tables.
+"""Claims, their findings, and the ledger of both: text and tables.
 
-A claim is tested on cases, such as pairs of models; each holds or does not, by a rule
-that is said, and the cases together give the verdict.
+A claim is tested on cases, such as pairs of models; it holds on a case or does not, by
+a stated rule, and the cases together give the verdict.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,11 +16,11 @@ HEADER = ("claim", "paper", "found here", "verdict", "rule")
 
 
 class Finding(NamedTuple):
-    """What came of a claim here.
+    """The result of testing a claim here.
 
     Attributes:
       ours: the numbers, with their intervals, as text.
-      verdict: of VERDICTS.
+      verdict: one of VERDICTS.
       why: the rule that the verdict follows, or what is missing.
       numbers: name -> value for the summary.
     """
@@ -32,11 +32,11 @@ class Finding(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What came of a claim on one pair of models, tokenizers or data sets.
+    """The result of a claim on one pair of models, tokenizers or data sets.
 
     Attributes:
       told: its numbers as text.
-      holds: None where the claim does not apply to it.
+      holds: whether the claim holds; None if it does not apply.
       numbers: name -> value for the summary.
     """
 
@@ -46,13 +46,13 @@ class Case(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Something that a paper says.
+    """A claim of a paper.
 
     Attributes:
-      name: short, for folders and the summary.
-      statement: in a sentence.
-      paper: its numbers.
-      check: tests it on whatever it is given.
+      name: short name, for folders and the summary.
+      statement: the claim in a sentence.
+      paper: the paper's numbers.
+      check: function that tests the claim.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Claim(NamedTuple):
 
 
 def tally(cases: Iterable[Case], why: str, *, none: str = "") -> Finding:
-    """The cases of a claim side by side, and the verdict on them together.
+    """The finding on a claim: its cases side by side, and one verdict on all.
 
     Args:
-      cases: in the order in which they are told.
-      why: the rule that each case follows.
-      none: why the claim cannot be tested where it applies to no case.
+      cases: the cases, in the order in which they are listed.
+      why: the rule by which the claim holds on a case.
+      none: why the claim cannot be tested if it applies to no case.
     """
     cases = list(cases)
     ours = "; ".join(case.told for case in cases)
@@ -79,20 +79,20 @@ def tally(cases: Iterable[Case], why: str, *, none: str = "") -> Finding:
 
 
 def verdict_of(outcomes: Sequence[bool]) -> str:
-    """HOLDS where every case does, FAILS where none does."""
+    """HOLDS if every case holds, FAILS if none does, else PARTLY."""
     if not outcomes:
         return UNTESTABLE
     return HOLDS if all(outcomes) else PARTLY if any(outcomes) else FAILS
 
 
 class Ledger(NamedTuple):
-    """Claims in their order, and what came of those that were tested.
+    """Claims in order, and the findings on those that were tested.
 
     Attributes:
-      title: of the ledger.
+      title: title of the ledger.
       note: explains its numbers.
-      claims: in the order of the ledger.
-      findings: name of a claim -> what came of it.
+      claims: the claims, in the order of the ledger.
+      findings: name of a claim -> its finding.
     """
 
     title: str
@@ -102,7 +102,7 @@ class Ledger(NamedTuple):
 
     @property
     def rows(self) -> list[list[str]]:
-        """One row a tested claim, cells of HEADER."""
+        """One row per tested claim, with the cells of HEADER."""
         tested = [
             (claim, self.findings[claim.name])
             for claim in self.claims
@@ -115,7 +115,7 @@ class Ledger(NamedTuple):
 
     @property
     def counts(self) -> list[list[object]]:
-        """Verdict and how many claims have it, of those that any has."""
+        """[verdict, number of claims] for each verdict that occurs."""
         verdicts = [found.verdict for found in self.findings.values()]
         return [
             [verdict, verdicts.count(verdict)]
@@ -125,7 +125,7 @@ class Ledger(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Markdown that reads well as plain text too."""
+        """The ledger as Markdown that also reads well as plain text."""
         counts = "; ".join(f"{verdict}: {count}" for verdict, count in self.counts)
         parts = [f"# {self.title}", self.note, counts]
         for statement, paper, ours, verdict, rule in self.rows:

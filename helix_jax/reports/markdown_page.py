@@ -15,7 +15,7 @@ from helix_jax.textfile import split_lines
 
 
 def write_markdown(path: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write a Markdown page; its figures are PNG files next to it. Returns its path."""
+    """Write a Markdown page, its figures as PNG files next to it; return its path."""
     for place, section in enumerate(sections):
         for number, block in enumerate(section.blocks):
             if is_figure(block):
@@ -29,7 +29,7 @@ def write_markdown(path: Path, title: str, sections: Sequence[Section]) -> Path:
 def markdown_page(
     title: str, sections: Sequence[Section], *, figures: str = "report"
 ) -> str:
-    """What `write_markdown` writes, with figures of names that begin with `figures`."""
+    """The lines of the page; names of its figures begin with `figures`."""
     lines = [f"# {title}", ""]
     for place, section in enumerate(sections):
         lines += [f"## {section.title}", ""]

@@ -1,7 +1,7 @@
 """One self-contained HTML page from the blocks of some runs.
 
 Each section opens with its answer in a sentence and a figure; samples come last,
-folded. One style for a screen, for a phone (420 px) and for grey paper.
+collapsed. The style covers a screen, a phone (420 px) and grey print.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ dl + dl {{ border-top: 1px solid #888; padding-top: 1rem; }}
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write one HTML file that needs no other file and no network; returns its path."""
+    """Write one HTML file that needs no other file and no network; return its path."""
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',

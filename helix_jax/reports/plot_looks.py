@@ -1,4 +1,4 @@
-"""How figures look: colours, ticks, names, and the sheet that they are drawn on."""
+"""The style of figures: colours, ticks, names, and the canvas."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from helix_jax.errors import HelixError
 
-# Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
+# Colours that colour-blind readers can tell apart (Okabe and Ito 2008).
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -21,11 +21,11 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "ooo", "+++")
 MARKERS = "osD^vP*X<>hp"
 DASHES = ("-", "--", "-.", ":")
 REFERENCES = ("--", ":", "-.", (0, (8, 3)))
-TWO_COLUMNS_INCHES = 4.6  # of a figure whose legend has two columns
+TWO_COLUMNS_INCHES = 4.6  # width of a figure whose legend has two columns
 
 
 def edge_white(lines: Any) -> None:
-    """Dark lines stay visible on dark bars."""
+    """Give lines a white edge, so that dark ones stay visible on dark bars."""
     from matplotlib.patheffects import withStroke
 
     for one in lines:
@@ -33,7 +33,7 @@ def edge_white(lines: Any) -> None:
 
 
 def plain_ticks(axis: Any, low: float, high: float) -> None:
-    """Within three decades a logarithmic axis has plain numbers at 1, 2 and 5."""
+    """Put plain numbers at 1, 2 and 5 on a logarithmic axis of up to three decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     if high < 1000 * low:
@@ -43,12 +43,12 @@ def plain_ticks(axis: Any, low: float, high: float) -> None:
 
 
 def own_style(styles: Sequence[str], number: int) -> str:
-    """The style of a series; another one where its colour comes again."""
+    """The style of a series; a different one when colours repeat."""
     return styles[(number + number // len(COLOURS)) % len(styles)]
 
 
 def place_legend(figure: Any, axes: Any) -> None:
-    """Names below the axes, where there are several."""
+    """Put a legend below the axes if there are several names."""
     names = axes.get_legend_handles_labels()[1]
     if len(names) < 2:
         return
@@ -66,7 +66,7 @@ def new_figure(*, width: float, height: float) -> tuple[Any, Any]:
         raise HelixError(
             "plots need matplotlib; install it with: pip install 'helix_jax[plots]'"
         ) from error
-    matplotlib.rcParams["svg.hashsalt"] = "helix_jax"  # ids in an SVG: always the same
+    matplotlib.rcParams["svg.hashsalt"] = "helix_jax"  # reproducible ids in an SVG
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -75,7 +75,7 @@ def new_figure(*, width: float, height: float) -> tuple[Any, Any]:
 
 
 def wrap_name(name: str, letters: int) -> str:
-    """A name in lines of at most so many letters, where its words allow it."""
+    """A name wrapped to lines of at most `letters` letters, if its words allow it."""
     lines = name.split("\n")
     return "\n".join(
         textwrap.fill(line, max(letters, 8), break_long_words=False) for line in lines

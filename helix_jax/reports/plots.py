@@ -1,7 +1,7 @@
 """Blocks as figures; needs the extra `plots` (matplotlib).
 
-Every series has a colour and, for print in black and white, a hatch or a marker and a
-dash of its own.
+Every series has its own colour and, for black-and-white print, its own hatch, or marker
+and dash.
 """
 
 import io
@@ -28,11 +28,11 @@ from helix_jax.reports.plot_looks import (
     wrap_name,
 )
 
-STANDING = 6  # groups of bars that stand; more lie, so that their names fit
+STANDING = 6  # most groups of vertical bars; more are horizontal, so that names fit
 LETTERS_PER_INCH = 10  # of the names next to bars
-NAMES_SHARE = 0.45  # of the width of lying bars
-CELL_INCHES, CELL_POINTS = 0.6, 10  # a cell whose number has so many points
-FEW = 16  # points of a curve whose intervals are drawn one by one
+NAMES_SHARE = 0.45  # of the width of a figure with horizontal bars
+CELL_INCHES, CELL_POINTS = 0.6, 10  # size of a cell, and of its number
+FEW = 16  # most points of a curve whose intervals are drawn one by one
 
 
 def draw(block: Block, *, titled: bool = True, widest: float = math.inf) -> Any:
@@ -40,15 +40,15 @@ def draw(block: Block, *, titled: bool = True, widest: float = math.inf) -> Any:
 
     Args:
       block: Bars, Matrix or Curves.
-      titled: whether the title stands in the figure, or around it.
-      widest: inches that the figure may be wide, such as those of a phone.
+      titled: whether to draw the title in the figure.
+      widest: most inches of width, such as those of a phone.
 
     Returns:
       A Figure; `savefig` writes PNG or SVG.
 
     Raises:
       HelixError: matplotlib is not installed.
-      TypeError: a block that is not a figure.
+      TypeError: the block is not a figure.
     """
     if isinstance(block, Bars):
         figure = _bars(block, widest)
@@ -57,14 +57,14 @@ def draw(block: Block, *, titled: bool = True, widest: float = math.inf) -> Any:
     elif isinstance(block, Curves):
         figure = _curves(block, widest)
     else:
-        raise TypeError(f"draw: {type(block).__name__} is no figure.")
+        raise TypeError(f"draw: {type(block).__name__} is not a figure.")
     if titled:
         figure.axes[0].set_title(block.title, loc="left", fontsize=10)
     return figure
 
 
 def save_figure(path: Path, block: Block) -> Path:
-    """Write a block's figure as the PNG or SVG that the path names; returns it."""
+    """Write a block's figure as PNG or SVG, by the path's suffix; return the path."""
     kind = Path(path).suffix.removeprefix(".")
     picture = io.BytesIO()
     draw(block).savefig(
@@ -75,7 +75,7 @@ def save_figure(path: Path, block: Block) -> Path:
 
 
 def _dateless(path: Path) -> dict[str, None]:
-    """Without the date, equal blocks give equal files."""
+    """Metadata without the date, so that equal blocks give equal files."""
     return {"Date": None} if Path(path).suffix == ".svg" else {}
 
 
@@ -180,7 +180,7 @@ def _curves(block: Curves, widest: float) -> Any:
         )
         if len(columns) == 4:
             _intervals(axes, *columns, **style)
-        for y in columns[1:]:  # a curve that was moved does not count by itself
+        for y in columns[1:]:  # shifted curves do not set the limits
             axes.update_datalim(np.stack([columns[0], y], axis=1))
     axes.autoscale_view()
     if block.diagonal:
@@ -203,7 +203,7 @@ def _curves(block: Curves, widest: float) -> Any:
 
 
 def _intervals(axes: Any, x: Any, y: Any, low: Any, high: Any, **style: Any) -> None:
-    """A line at each of a few points, else a band."""
+    """Draw intervals as lines for a few points, else as a band."""
     if len(x) > FEW:
         axes.fill_between(x, low, high, alpha=0.15, linewidth=0, **style)
         return
@@ -212,7 +212,7 @@ def _intervals(axes: Any, x: Any, y: Any, low: Any, high: Any, **style: Any) -> 
 
 
 def _beside(axes: Any, number: int, series: int) -> Any:
-    """Moves a series by some points, so that its intervals are not behind others."""
+    """A shift of a series by some points, so that its intervals are not hidden."""
     from matplotlib.transforms import ScaledTranslation
 
     points = (number - (series - 1) / 2) * min(3.0, 20 / series)

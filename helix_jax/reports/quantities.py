@@ -1,4 +1,4 @@
-"""Numbers by their names as cells, rows and tables.
+"""Named numbers as cells, rows and tables.
 
 QUANTITIES = {
     "map_error": Quantity("relative error of the map", form=".3g"),
@@ -22,8 +22,8 @@ class Quantity(NamedTuple):
     """How a number is shown.
 
     Attributes:
-      title: its words, with the unit.
-      scale: multiplies it.
+      title: what it is called, with the unit.
+      scale: factor that multiplies it.
       form: digits after the point of the value and of its interval; a format of the
         value alone, such as ".3g"; `bool` for yes or no; None leaves the number to the
         table.
@@ -34,7 +34,7 @@ class Quantity(NamedTuple):
     form: int | str | type[bool] | None = None
 
     def cell(self, numbers: Numbers, name: str) -> object:
-        """The cell of a number by its name; None if there is none."""
+        """The cell of a number by name; None if there is none."""
         if isinstance(self.form, int):
             digits = self.form
             return format_interval(numbers, name, scale=self.scale, digits=digits)
@@ -65,13 +65,13 @@ def quantity_rows(
     name_of: Callable[[str, str], str] = "{}{}".format,
     arms: Sequence[str] = ("",),
 ) -> list[list[object]]:
-    """A row for each quantity that is there: its title, and a cell for each arm.
+    """A row for each quantity that is present: its title, and a cell for each arm.
 
     Args:
-      numbers: of a report or a summary.
+      numbers: numbers of a report or a summary.
       quantities: name -> how it is shown.
-      name_of: (name, arm) -> what it is called in `numbers`.
-      arms: what was measured alike.
+      name_of: (name, arm) -> its name in `numbers`.
+      arms: the arms that were measured alike.
     """
     rows = [
         [shown.title, *(shown.cell(numbers, name_of(name, arm)) for arm in arms)]
@@ -90,12 +90,12 @@ def quantity_table(
     corner: str = "measure",
     note: str = "",
 ) -> Table:
-    """A row for each quantity that is there and a column for each arm.
+    """A table with a row for each quantity that is present and a column for each arm.
 
     Args:
       title, note: of the table.
       numbers, quantities, name_of: as for `quantity_rows`.
-      arms: arm -> its title; None for one that is called "value".
+      arms: arm -> its title; None for a single one called "value".
       corner: what the rows are.
     """
     arms = {"": "value"} if arms is None else arms
@@ -113,7 +113,7 @@ def arm_table(
     corner: str = "map",
     note: str = "",
 ) -> Table:
-    """A row for each arm and a column for each quantity, those that hold something.
+    """A table with a row for each arm and a column for each quantity, none empty.
 
     Args:
       title, note: of the table.
@@ -139,7 +139,7 @@ def plain_bars(
     series: str = "",
     note: str = "",
 ) -> Bars:
-    """Bars of numbers that have no interval.
+    """Bars of numbers without intervals.
 
     Args:
       title, label, note: of the figure.

@@ -11,10 +11,10 @@ class Section(NamedTuple):
 
     Attributes:
       title: its heading.
-      facts: short name -> value pairs below the blocks: flags, machine, versions.
+      facts: short name -> value, shown below the blocks: flags, machine, versions.
       blocks: tables, figures, samples.
       answer: what was found, in a sentence; empty for none.
-      about: who, on which texts, how many; not repeated in the notes of the blocks.
+      about: models, corpus and number of texts; not repeated in the blocks' notes.
     """
 
     title: str
@@ -25,15 +25,15 @@ class Section(NamedTuple):
 
 
 def is_figure(block: Block) -> bool:
-    """Whether a block is drawn."""
+    """Whether a block is a figure."""
     return not isinstance(block, (Table, Samples))
 
 
 def reading_order(blocks: Sequence[Block]) -> list[int]:
-    """Places of the blocks as they are read: one figure, the others, samples last.
+    """Indices of the blocks in reading order: one figure, the others, samples last.
 
-    The figure that stands first is the first of bars, which shows the answer beside its
-    controls, or the first of another kind.
+    The figure that comes first is the first with bars, which shows the answer beside
+    its controls, or else the first figure of another kind.
     """
     figures = [place for place, block in enumerate(blocks) if is_figure(block)]
     bars = [place for place in figures if isinstance(blocks[place], Bars)]
@@ -43,5 +43,5 @@ def reading_order(blocks: Sequence[Block]) -> list[int]:
 
 
 def own_note(block: Block, section: Section) -> str:
-    """The note of a block without what its section says once for all."""
+    """The note of a block without what its section already says."""
     return block.note.removeprefix(section.about).strip()

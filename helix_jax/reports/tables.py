@@ -1,4 +1,4 @@
-"""Tables as Markdown and LaTeX; numbers have one format, and what is missing is "-"."""
+"""Tables as Markdown and LaTeX; numbers have one format, a missing value is "-"."""
 
 import math
 import numbers
@@ -13,15 +13,15 @@ from helix_jax.stats.interval import ENDS
 MISSING = "-"
 UNITS = ("%", "ms", "s", "hours", "kB", "MB", "GB", "bytes", "nats", "bits", "points")
 _PLAIN = re.compile(r"-?\d+(\.\d+)?")
-NEAR = 100  # numbers of a column that differ by less have one number of digits
+NEAR = 100  # a column whose numbers differ by a smaller factor has equal digits
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table whose columns line up; text left, everything else right.
+    """A Markdown table with aligned columns; text left, everything else right.
 
     Args:
       header: column names.
-      rows: cells, see `show_cell`; an upright bar is written as \\|.
+      rows: cells, see `show_cell`; a vertical bar is written as \\|.
 
     Returns:
       The table, without a final newline.
@@ -98,12 +98,12 @@ def latex_table(
 def read_interval(
     numbers: Mapping[str, float | Interval | None], name: str, *, scale: float = 1
 ) -> list[float]:
-    """[value, low, high] of a number by its name; NaN if there is none.
+    """[value, low, high] of a number by name; NaN if there is none.
 
     Args:
-      numbers: of a report, or of a summary, where an interval is three numbers: name,
-        name_low, name_high.
-      name: of the number.
+      numbers: numbers of a report, or of a summary, where an interval is three numbers:
+        name, name_low, name_high.
+      name: name of the number.
       scale: multiplies all three.
     """
     found = numbers.get(name)
@@ -123,9 +123,9 @@ def format_interval(
     scale: float = 100,
     digits: int = 1,
 ) -> str | None:
-    """ "91.2 [90.1, 92.3]" from a number by its name, see `read_interval`.
+    """ "91.2 [90.1, 92.3]" from a number by name, see `read_interval`.
 
-    The value alone where it has no interval, None where there is no value.
+    The value alone if it has no interval, None if there is no value.
     """
     value, low, high = read_interval(numbers, name, scale=scale)
     if math.isnan(value):
@@ -137,7 +137,7 @@ def format_interval(
 
 
 def _fixed(value: float, digits: int) -> str:
-    """This many digits after the point, fewer for a large number."""
+    """A value with `digits` digits after the point, fewer for a large number."""
     if abs(value) >= 1e6:
         return f"{value:.3g}"
     text = f"{value:,.{digits if abs(value) < 1e4 else 0}f}"
@@ -147,7 +147,7 @@ def _fixed(value: float, digits: int) -> str:
 def format_number(value: float | numbers.Real) -> str:
     """A number as text: whole ones in full, others with four significant digits.
 
-    An exponent below 1e-4 only; NaN is missing, infinity is said.
+    Exponents are used below 1e-4 only; NaN counts as missing, infinity is spelled out.
     """
     if isinstance(value, numbers.Integral):
         return f"{int(value):,}"
@@ -161,7 +161,7 @@ def format_number(value: float | numbers.Real) -> str:
 
 
 def show_cell(value: object) -> str:
-    """A cell as text: a number by `format_number`, yes or no, "-" for what is not."""
+    """A cell as text: numbers by `format_number`, yes or no, "-" if missing."""
     if value is None:
         return MISSING
     if isinstance(value, bool | np.bool_):
@@ -170,13 +170,13 @@ def show_cell(value: object) -> str:
 
 
 def show_rows(rows: Sequence[Sequence[object]]) -> list[list[str]]:
-    """All cells as text; numbers of one column that are alike have equal digits."""
+    """All cells as text; numbers of similar size in a column have equal digits."""
     columns = [_show_column(column) for column in zip(*rows)]
     return [list(row) for row in zip(*columns)] if columns else [[] for _ in rows]
 
 
 def _show_column(values: Sequence[object]) -> list[str]:
-    """Fractions of about one size as 0.70, 0.65; anything else cell by cell."""
+    """Fractions of similar size as 0.70, 0.65; anything else cell by cell."""
     texts = [show_cell(value) for value in values]
     fractions = {
         text: value
@@ -206,7 +206,7 @@ def with_unit(name: str, text: str) -> str:
 
 
 def text_columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
-    """Of each column, whether it holds text only and is set to the left."""
+    """For each column, whether it holds only text and is left-aligned."""
     kinds = [
         [type(row[i]) for row in rows if row[i] is not None] for i in range(len(header))
     ]

@@ -1,4 +1,4 @@
-"""Tables and samples on a terminal, each told what it is about, and the answer."""
+"""Tables and samples on a terminal, each with what it is about, and the answer."""
 
 import dataclasses
 import textwrap
@@ -10,7 +10,7 @@ from helix_jax.reports.sections import reading_order
 from helix_jax.reports.tables import MISSING, markdown_table, show_cell
 
 MOST_ROWS = 60
-MOST_SAMPLES, MOST_LINES = 4, 8  # samples, and lines of each text of one
+MOST_SAMPLES, MOST_LINES = 4, 8  # samples shown, and lines of each of their texts
 
 
 def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
@@ -29,11 +29,11 @@ def with_about(blocks: Sequence[Block], about: str) -> list[Block]:
 
 
 def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
-    """Title, rows and note of the tables, with a line between; samples come last.
+    """Print title, rows and note of each table, separated by a line; samples last.
 
     Args:
-      blocks: all but tables and samples are left out.
-      most: how many blocks; None for all.
+      blocks: only tables and samples are printed.
+      most: most blocks to print; None for all.
     """
     ordered = [blocks[place] for place in reading_order(blocks)]
     shown = [block for block in ordered if isinstance(block, (Table, Samples))]
@@ -55,14 +55,14 @@ def print_tables(blocks: Sequence[Block], *, most: int | None = None) -> None:
 
 
 def print_answer(answer: Answer) -> None:
-    """What was found, and of which models and texts, as the last that is read."""
+    """Print what was found, and for which models and texts, as the last lines."""
     for name, text in (("answer", answer.text), ("of", answer.about)):
         if text:
             print(_filled(f"{name}: {text}", later="  "))
 
 
 def _written(item: Mapping[str, str]) -> str:
-    """A sample; the first text after its prompt begins where the prompt ends."""
+    """A sample as text; the first text after the prompt continues its line."""
     short = {name: _shortened(text) for name, text in item.items()}
     names = list(item)
     if names[:1] != ["prompt"] or len(names) == 1:
@@ -72,11 +72,11 @@ def _written(item: Mapping[str, str]) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The first lines of a text; of blank lines in a row one, and none at its end."""
+    """The first lines of a text; repeated blank lines become one, final ones none."""
     lines = text.split("\n")
     if len(lines) > 1 and not text.strip():
         return f"({len(lines) - 1} line breaks)"
-    # What is before a text continues in its first line.
+    # The first line stays, since it continues the line before the text.
     blank = [place > 0 and not line.strip() for place, line in enumerate(lines)]
     kept = [
         line
@@ -89,7 +89,7 @@ def _shortened(text: str) -> str:
 
 
 def _filled(note: str, *, later: str = "") -> str:
-    """A note in lines of 88 columns; the brackets that it explains are one word."""
+    """A note wrapped to 88 columns; the brackets that it explains are not broken."""
     held = note.replace("[ ]", "[\N{NO-BREAK SPACE}]")
     filled = textwrap.fill(held, 88, subsequent_indent=later)
     return filled.replace("[\N{NO-BREAK SPACE}]", "[ ]")

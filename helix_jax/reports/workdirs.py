@@ -1,4 +1,4 @@
-"""Work directories of runs that have ended, and what a page says of each."""
+"""Work directories of finished runs, and what a page shows of each."""
 
 import json
 from pathlib import Path
@@ -12,26 +12,26 @@ from helix_jax.textfile import read_json
 
 
 def find_ended(folder: Path, *, flag: str = "workdirs") -> list[Path]:
-    """The folder itself where it is a run that has ended, else those below it.
+    """The folder itself if it holds a finished run, else those below it that do.
 
     Args:
-      folder: a work directory, or a folder of such.
-      flag: that named it.
+      folder: a work directory, or a folder of work directories.
+      flag: the flag that named it.
 
     Raises:
-      RunError: no folder, or none that has ended.
+      RunError: the folder does not exist, or holds no finished run.
     """
     if not folder.is_dir():
         raise RunError(
-            f"--{flag}={folder} is no folder; name work directories that exist."
+            f"--{flag}={folder} is not a folder; name work directories that exist."
         )
     if (folder / "DONE").is_file():
         return [folder]
     ended = sorted(path.parent for path in folder.rglob("DONE"))
     if not ended:
         raise RunError(
-            f"--{flag}={folder} holds no DONE: expected the work directory of an "
-            "experiment that has ended, or a folder of such."
+            f"--{flag}={folder} holds no DONE: expected the work directory of a "
+            "finished experiment, or a folder of such directories."
         )
     return ended
 
@@ -40,7 +40,7 @@ def read_section(folder: Path) -> Section:
     """The section of a work directory: answer, blocks, its flags and its machine.
 
     Raises:
-      RunError: no run that has ended, or a damaged file.
+      RunError: the folder holds no finished run, or a file is damaged.
     """
     facts: dict[str, Any] = {}
     for name in ("config.json", "environment.json"):

@@ -1,8 +1,9 @@
-"""Arguments of a command line -> absl flags: each is understood, or refused by name.
+"""Parse a command line into absl flags: each argument is understood, or refused.
 
 absl itself stops at the first argument that is not a flag and returns the rest, lets
 the last of two values win, and takes a flag as the value of the one before it. Here
-every argument must be part of a flag; only those after `--` may be a program's own.
+every argument must be part of a flag, except those after `--`, which belong to the
+program.
 """
 
 import math
@@ -24,12 +25,12 @@ _TRUE, _FALSE = ("true", "yes", "on", "1", "t"), ("false", "no", "off", "0", "f"
 
 
 class Given(NamedTuple):
-    """One flag as it was written.
+    """One flag as written.
 
     Attributes:
-      name: of the flag.
+      name: name of the flag.
       value: its text.
-      written: the arguments that it was read from.
+      written: the arguments from which it was read.
       source: the file that held them; empty for the command line.
     """
 
@@ -47,7 +48,7 @@ def parse_flags(
     A flag on the command line overrides the same flag of a file (--flagfile).
 
     Args:
-      words: without the program's name.
+      words: the arguments, without the program's name.
       known: the flags; parsed afterwards.
       own_words: whether the program takes arguments after `--`.
 
@@ -55,8 +56,9 @@ def parse_flags(
       The arguments after `--`; none unless `own_words`.
 
     Raises:
-      RunError: an unknown flag, words left over, a flag without value, twice with
-        different values, or with a value that it cannot have; names all of a kind.
+      RunError: there is an unknown flag, a word that is part of no flag, or a flag
+        without a value, with two different values or with an invalid one; names all of
+        a kind.
     """
     given, left_over, rest = _split(words, known, "")
     if rest and not own_words:
@@ -75,7 +77,7 @@ def parse_flags(
 def _split(
     words: Sequence[str], known: flags.FlagValues, source: str
 ) -> tuple[list[Given], list[tuple[str, Given | None]], list[str]]:
-    """Flags; arguments left over, with the flag before each; arguments after `--`."""
+    """Flags; other arguments, each with the flag before it; arguments after `--`."""
     given: list[Given] = []
     left_over: list[tuple[str, Given | None]] = []
     words = list(words)
@@ -129,11 +131,13 @@ def _next_value(word: str, words: list[str], known: flags.FlagValues) -> str:
 
 
 def _flag_lines(path: str, source: str) -> Iterator[str]:
-    """The flags of a file, one a line; `#` and `//` begin comments."""
+    """The flags of a file, one per line; `#` and `//` begin comments."""
     if not path.strip():
-        raise RunError("--flagfile is empty; name a file with one flag a line.")
+        raise RunError("--flagfile is empty; name a file with one flag per line.")
     if source:
-        raise RunError(f"{source} holds --flagfile={path}; write it beside it.")
+        raise RunError(
+            f"{source} holds --flagfile={path}; give it on the command line instead."
+        )
     for line in read_lines(Path(expand_path(path)), raises=RunError):
         if line.strip() and not line.startswith(("#", "//")):
             yield line.strip()
@@ -165,7 +169,7 @@ def _left_over(
     ]
     ending = " (words for the experiment come after --)" if own_words else ""
     many = "words are" if len(words) > 1 else "word is"
-    return f"{len(words)} {many} no part of a flag: {'; '.join(said)}{ending}."
+    return f"{len(words)} {many} not part of a flag: {'; '.join(said)}{ending}."
 
 
 def _remedy(before: Given | None, words: list[str], known: flags.FlagValues) -> str:
@@ -193,7 +197,7 @@ def is_list(flag: flags.Flag) -> bool:
 
 
 def _without_repeats(given: list[Given], known: flags.FlagValues) -> Iterator[Given]:
-    """Each flag once: those of files, then the others; a multi flag as it comes."""
+    """Each flag once: those of files, then the others; multi flags unchanged."""
     first: dict[tuple[str, str], Given] = {}
     for flag in given:
         before = first.setdefault((flag.name, flag.source), flag)
@@ -210,7 +214,7 @@ def _without_repeats(given: list[Given], known: flags.FlagValues) -> Iterator[Gi
 
 
 def _set(flag: flags.Flag, given: Given) -> None:
-    """Parse a value, which must be one of the flag's type and finite."""
+    """Parse a value, which must be finite and of the flag's type."""
     value, name = given.value, flag.name
     if flag.boolean and value.lower() not in (*_TRUE, *_FALSE):
         raise RunError(f"--{name}={value}: expected true or false.")

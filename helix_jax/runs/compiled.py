@@ -1,4 +1,4 @@
-"""A user folder that keeps compiled code for later programs."""
+"""A folder of the user that keeps compiled code for later programs."""
 
 import os
 import sys
@@ -32,14 +32,14 @@ def user_folder() -> Path:
 def keep_compiled(request: str) -> Path | None:
     """Have JAX keep what it compiles from now on; print one line if it cannot.
 
-    Programs share a folder: a file that another process is still writing is compiled
-    again, with a warning of JAX.
+    Programs share a folder: code whose file another process is still writing is
+    compiled again, with a warning from JAX.
 
     Args:
       request: value of the flag.
 
     Returns:
-      The folder; None where nothing is kept.
+      The folder; None if nothing is kept.
     """
     if request == OFF:
         _tell_jax("jax_compilation_cache_dir", None)
@@ -69,16 +69,16 @@ def keep_compiled(request: str) -> Path | None:
 
 
 def _given_folder() -> str | None:
-    """The value of the variable, from JAX if that is imported."""
+    """The value of the environment variable, from JAX if it is imported."""
     jax = sys.modules.get("jax")
     name = "jax_compilation_cache_dir"
     return getattr(jax.config, name) if jax else os.environ.get(name.upper())
 
 
 def _tell_jax(name: str, value: str | float | None) -> None:
-    """Set an option of JAX; by its variable, if JAX is not imported yet.
+    """Set an option of JAX; by its environment variable if JAX is not imported yet.
 
-    This process need not import JAX for that, and its child processes inherit it.
+    So this process need not import JAX, and its child processes inherit the option.
     """
     if "jax" in sys.modules:
         sys.modules["jax"].config.update(name, value)

@@ -1,4 +1,4 @@
-"""What a program says last: its answer, what it is of, where its page is."""
+"""The last lines of a program: its answer, what it is about, where its page is."""
 
 import shlex
 import shutil
@@ -12,11 +12,12 @@ PAGE = "report.html"
 
 
 def print_ending(folder: Path, shown: str) -> None:
-    """Print the answer of a run that has ended, and how to see its page.
+    """Print the answer of a finished run, and how to see its page.
 
     Args:
-      folder: the work directory on this machine; of no ended run, nothing is printed.
-      shown: the work directory as its user named it.
+      folder: the work directory on this machine; if its run is not finished, nothing is
+        printed.
+      shown: the work directory as named by the user.
     """
     if not (folder / "DONE").is_file():
         return

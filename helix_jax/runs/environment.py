@@ -1,4 +1,4 @@
-"""What a run ran on: versions, commit, devices, machine, command."""
+"""The environment of a run: versions, commit, devices, machine, command."""
 
 import importlib.metadata
 import os
@@ -26,7 +26,7 @@ _RECORDED = (
 
 
 def environment() -> dict[str, Any]:
-    """The record of environment.json."""
+    """The content of environment.json."""
     import jax  # slow, and not needed to read flags
 
     versions: dict[str, str | None] = {"helix_jax": helix_jax.__version__}
@@ -55,8 +55,8 @@ def commit_of(package: Path) -> dict[str, Any]:
 
     Returns:
       The commit, and whether tracked files differ from it; None for both if the package
-      is installed or git is not. A checkout that merely contains the environment in
-      which the package is installed does not count.
+      does not run from a checkout, or git is not installed. A checkout that merely
+      contains the environment in which the package is installed does not count.
     """
     none = {"commit": None, "changed": None}
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:

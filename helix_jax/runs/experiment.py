@@ -11,11 +11,11 @@
     if __name__ == "__main__":
         compute.main()
 
-Slow imports stand under `if __name__ != "__main__":`, see `start_program`.
+Slow imports go under `if __name__ != "__main__":`, see `start_program`.
 
-`run` looks for what the flags name, opens or resumes the work directory, computes,
-writes and prints; for a finished run it prints the first table. `compute` is an
-ordinary function, which writes only what a long run needs to resume.
+`run` checks that what the flags name exists, opens or resumes the work directory,
+computes, writes and prints; for a finished run it prints the first table. `compute` is
+an ordinary function, which writes only what a long run needs to resume.
 """
 
 import dataclasses
@@ -56,9 +56,9 @@ if TYPE_CHECKING:
     from helix_jax.models import ModelSpec
     from helix_jax.models.torch_engine import TorchSpec
 
-# Model as it is named -> its architecture.
+# Model as named -> its architecture.
 Specs = Mapping[str, "ModelSpec | TorchSpec | None"]
-_INPUTS = ("corpora", "tokenizer", "side", "model")  # of fields, see `option`
+_INPUTS = ("corpora", "tokenizer", "side", "model")  # `names` of fields, see `option`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Report:
     """What a program found.
 
     Attributes:
-      numbers: name -> number, or Interval; those of summary.json.
-      blocks: tables and figures, those of report.json.
+      numbers: name -> number, or Interval; written to summary.json.
+      blocks: tables and figures; written to report.json.
       about: models, texts and their number; precedes the note of every block.
       files: name in the work directory -> function that writes it, given its path.
       text: printed instead of the tables.
-      answer: what was found, in a sentence made of the numbers, with what it is of
-        where that is not `about`; empty for what the first table says first.
+      answer: what was found, in a sentence with the numbers; an `Answer` if it is about
+        something other than `about`; empty to take it from the first table.
     """
 
     numbers: Mapping[str, float | Interval]
@@ -86,7 +86,7 @@ class Report:
 
     @property
     def answered(self) -> Answer:
-        """The answer, and what it is of; what has no numbers has none."""
+        """The answer, and what it is about; a report without numbers has none."""
         if isinstance(self.answer, Answer):
             return self.answer
         first = answer_of(self.blocks) if self.numbers else ""
@@ -102,10 +102,10 @@ class Experiment:
         tiny: Mapping[str, Any],
         check: Callable[[Any, Specs], object] | None,
     ):
-        """`experiment` makes it."""
+        """Made by `experiment`."""
         functools.update_wrapper(self, compute)
         self.config_class = _config_class(compute)
-        # Not the module, which is __main__ when the program was started.
+        # Not the module's name, which is __main__ if the program was started.
         self.name = Path(compute.__code__.co_filename).stem
         self._compute, self._tiny, self._check = compute, tiny, check
 
@@ -145,10 +145,10 @@ class Experiment:
     def run(self, config: Any) -> dict[str, Any]:
         """The summary of the config's work directory, computed if it is missing.
 
-        Without a field `workdir` there is none: the tables are only printed.
+        A config without a field `workdir` has none: the tables are only printed.
 
         Raises:
-          RunError: the config cannot be run, or its directory belongs to another.
+          RunError: the config cannot be run, or its directory belongs to another one.
         """
         with local_places(config) as local:
             return self._run(self.prepare(local))
@@ -191,7 +191,7 @@ def experiment(
     """Make a program of `compute(config, run) -> Report`.
 
     Args:
-      tiny: values of the flags under --tiny, unless they are given.
+      tiny: values of flags under --tiny, unless they are given.
       check: refuses incompatible flags before the work directory is touched; takes the
         prepared config, and the architecture of every model that it names (None for
         embeddings made elsewhere).
@@ -200,7 +200,7 @@ def experiment(
 
 
 def _config_class(compute: Callable[..., Any]) -> type:
-    """The annotation of `config`; others may name what is not yet imported."""
+    """The annotation of `config`; other annotations may not be importable yet."""
     hint = compute.__annotations__["config"]
     return compute.__globals__[hint] if isinstance(hint, str) else hint
 

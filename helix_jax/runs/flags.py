@@ -100,7 +100,7 @@ class _IntegersParser(flags.BaseListParser):
 
 
 def integers_flag(name: str, default: Sequence[int], help_text: str) -> Any:
-    """A flag of this module's program: positive whole numbers, such as 1,16."""
+    """Define a flag of the started program: positive whole numbers, such as 1,16."""
     return flags.DEFINE(
         _IntegersParser(1),
         name,
@@ -114,7 +114,7 @@ def integers_flag(name: str, default: Sequence[int], help_text: str) -> Any:
 def choices_flag(
     name: str, default: Sequence[str], help_text: str, choices: Sequence[str]
 ) -> Any:
-    """A flag of this module's program: some of the choices, such as a,b."""
+    """Define a flag of the started program: some of the choices, such as a,b."""
     return flags.DEFINE(
         _ChoicesParser(choices),
         name,
@@ -142,11 +142,11 @@ def option(
     """A dataclass field with its flag's allowed values; checked by `prepare_config`.
 
     Args:
-      default: of the flag.
-      help_text: of the flag.
-      choices: the values that it can have, each item of a list.
-      least, most: bounds of a number, themselves allowed; of each item of a list.
-      above: a lower bound that is not allowed itself.
+      default: default value of the flag.
+      help_text: help of the flag.
+      choices: the allowed values, for each item of a list.
+      least, most: inclusive bounds of a number, for each item of a list.
+      above: an exclusive lower bound.
       names: what the value names: "workdir" and "folder" (to write to, and to read;
         local or in a bucket), "path" (local), "place" (of stores; local or a URL),
         "model", "side" (a model or embeddings:FILE), "tokenizer" or "corpora"; a
@@ -154,8 +154,8 @@ def option(
       required: whether an empty value is refused.
       tiny: replaces an empty value under --tiny.
       verbatim: the items of a list keep their white space.
-      alias: another name of the flag, such as a keyword of Python, which no field can
-        have.
+      alias: another name of the flag, such as a keyword of Python, which cannot name a
+        field.
     """
     what = {
         "choices": tuple(choices),
@@ -176,7 +176,7 @@ def option(
 def define_flags(
     config_class: type, known: flags.FlagValues, *, program: str = ""
 ) -> None:
-    """One flag for each field of a config dataclass.
+    """Define one flag for each field of a config dataclass.
 
     Args:
       config_class: frozen dataclass with fields of type bool, int, float, str,

@@ -1,4 +1,4 @@
-"""Checks of what flags name, before any work: models, layers, embeddings, corpora."""
+"""Early checks of what flags name: models, layers, embeddings, corpora."""
 
 import contextlib
 import dataclasses
@@ -38,11 +38,11 @@ def check_inputs(config: Any) -> dict[str, Spec | None]:
     """Check that what a config names exists; no weights and no texts are read.
 
     Args:
-      config: a prepared config; its fields say what they name, see `option`, and for a
-        model NAME its layers are in NAME_layer, NAME_layers or layers.
+      config: a prepared config; its fields declare what they name, see `option`; the
+        layers of a model flag NAME are in NAME_layer, NAME_layers or layers.
 
     Returns:
-      Model as it is named -> its architecture, None for embeddings made elsewhere.
+      Model as named -> its architecture, None for embeddings made elsewhere.
 
     Raises:
       RunError: names the flag, and says what is wrong with its value.
@@ -73,12 +73,13 @@ def check_inputs(config: Any) -> dict[str, Spec | None]:
 
 
 def refuse_slow_dtype(config: Any) -> None:
-    """Refuse bfloat16, and int8, which computes in bfloat16, where it is slower.
+    """Refuse bfloat16, and int8, which computes in bfloat16, where they are slower.
 
-    Not part of `check_inputs`: it asks JAX for its devices, which one process holds.
+    Not part of `check_inputs`, since it asks JAX for its devices, which only one
+    process can hold.
 
     Raises:
-      RunError: a model would be run in bfloat16 by the engine jax on a CPU.
+      RunError: the engine jax would run a model in bfloat16 on a CPU.
     """
     dtype = getattr(config, "dtype", "")
     if dtype not in ("bfloat16", INT8) or jax.default_backend() != "cpu":
@@ -104,7 +105,7 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
     """The architecture of a flag's model, which must have the flags' layers."""
     if name.startswith(IMPORTED):
         raise RunError(
-            f"--{flag}={name}: the model itself is run here, so embeddings made "
+            f"--{flag}={name}: this program runs the model itself, so embeddings made "
             "elsewhere cannot replace it; name a model."
         )
     revision = getattr(config, "revision", "") or None
@@ -122,7 +123,7 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
                 "it on one device; leave --mesh out."
             )
         with naming("mesh"):
-            check_mesh(spec, parse_mesh(config.mesh))  # not how many devices there are
+            check_mesh(spec, parse_mesh(config.mesh))  # not the number of devices
     for flag_of_layers in (f"{flag}_layer", f"{flag}_layers", "layers"):
         layers = getattr(config, flag_of_layers, ())
         layers = layers if isinstance(layers, Sequence) else (layers,)
@@ -155,7 +156,7 @@ def extraction_of(config: Any, layers: Sequence[int]) -> Extraction:
 
 
 def captured_flags(config: Any, layer: int) -> dict[str, Any]:
-    """Their options for states that were captured elsewhere, see `load_captured`."""
+    """The flags' options for states captured elsewhere, see `load_captured`."""
     pooling = "mean" if config.pooling == AUTO else config.pooling
     return {"layer": layer, "pooling": pooling, "final_norm": config.final_norm}
 

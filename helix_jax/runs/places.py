@@ -12,9 +12,9 @@ from helix_jax.runs.prepare import Config, in_a_bucket
 
 @contextlib.contextmanager
 def local_places(config: Config) -> Iterator[Config]:
-    """The config with local folders instead of URLs, for the length of the block.
+    """The config with local folders instead of URLs, for the duration of the block.
 
-    Process 0 uploads the work directory as it changes; each of the others has its own
+    Process 0 uploads the work directory as it changes; every other process has its own
     copy. Folders to read are fetched once.
 
     Args:
@@ -40,7 +40,7 @@ def local_places(config: Config) -> Iterator[Config]:
 def _read_here(flag: str, value: str, places: contextlib.ExitStack) -> str:
     if not _is_url(value):
         return value
-    from helix_jax.mirror import fetched  # slow, and few have buckets
+    from helix_jax.mirror import fetched  # slow, and seldom needed
 
     return str(places.enter_context(fetched(in_a_bucket(flag, value))))
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-STORAGE = ("gs", "s3", "file", "memory", "http", "https")  # where stores can lie
+STORAGE = ("gs", "s3", "file", "memory", "http", "https")  # where stores can be
 BUCKETS = ("gs", "s3")  # and work directories
-NO_STORES = "none"  # instead of a place, for programs whose config says `storeless`
+NO_STORES = "none"  # instead of a place, for programs whose config is `storeless`
 IMPORTED = "embeddings:"  # precedes a file of embeddings given instead of a model
 
 
@@ -35,7 +35,7 @@ def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> 
       preparing it again changes nothing.
 
     Raises:
-      RunError: values are missing (all are named), of another type, out of range, not
+      RunError: values are missing (all are named), of the wrong type, out of range, not
         among the choices, given twice in a list, or not a path.
     """
     fields = dataclasses.fields(config)
@@ -54,8 +54,8 @@ def prepare_config(config: Config, *, tiny: Mapping[str, Any] | None = None) -> 
     hints = typing.get_type_hints(type(config))
     if getattr(config, "stores", "") == NO_STORES and not hasattr(config, "storeless"):
         raise RunError(
-            f"--stores={NO_STORES}: this program reads rows of states more than once "
-            "and needs a store of them; experiments.fit does not."
+            f"--stores={NO_STORES}: this program reads rows of states more than once, "
+            "so it needs a store of them; experiments.fit does not."
         )
     changed = {}
     for field in fields:
@@ -83,7 +83,7 @@ def list_as_tuple(value: Any) -> Any:
 
 
 def in_a_bucket(flag: str, url: str) -> str:
-    """The URL of a folder that is used through a local copy.
+    """The checked URL of a folder that is used through a local copy.
 
     Raises:
       RunError: its scheme is not among BUCKETS.
@@ -98,9 +98,9 @@ def in_a_bucket(flag: str, url: str) -> str:
 
 
 def _with_stand_ins(config: Config) -> Config:
-    """Embedded models and texts for those that are not given.
+    """The config with embedded models and texts for those that are not given.
 
-    An optional field is filled only if none of its kind is given, unlike --target when
+    An optional field is filled only if no field of its kind is given: not --target if
     --source is given.
     """
     own = [f for f in dataclasses.fields(config) if f.metadata.get("tiny") is not None]
@@ -161,7 +161,7 @@ def _require_value(field: dataclasses.Field, value: Any) -> None:
 
 
 def _require_different(field: dataclasses.Field, value: Any) -> None:
-    """Raise if a list holds an item twice; folders may be equal under two names."""
+    """Raise if a list holds an item twice; two names may mean the same folder."""
     if not isinstance(value, tuple) or field.metadata.get("names") == "folder":
         return
     for place, item in enumerate(value):
@@ -187,12 +187,12 @@ def _listed(choices: list[str]) -> Iterator[str]:
 
 
 def _storage(flag: str, place: str) -> str:
-    """A place where stores can lie; whether it is writable is checked later."""
+    """A place where stores can be; whether it is writable is checked later."""
     scheme = place.partition("://")[0]
     if is_url(place) and scheme not in STORAGE:
         known = " or ".join(f"{one}://" for one in STORAGE[:2])
         raise RunError(
-            f"--{flag}={place}: stores cannot lie at {scheme}://; give a local "
+            f"--{flag}={place}: stores cannot be at {scheme}://; give a local "
             f"folder, or {known}BUCKET/PATH."
         )
     if not is_url(place):

@@ -1,10 +1,10 @@
-"""A program as several processes: their flags, their meeting, what they must agree on.
+"""A program as several processes: their flags, how they join, what must agree.
 
     python -m experiments.extract ... --coordinator=HOST:7000 --processes=2 --process=0
     python -m experiments.extract ... --coordinator=HOST:7000 --processes=2 --process=1
 
 All run the same program on the same texts and divide the extraction; only process 0
-writes the work directory. Whatever ends one of them ends all, each with the reason; the
+writes the work directory. If one of them ends early, all end, each with the reason; the
 same command resumes, with any number of processes.
 """
 
@@ -47,14 +47,14 @@ def define_process_flags(known: flags.FlagValues, *, program: str) -> None:
     flags.DEFINE_string(
         "processes",
         "1",
-        "processes that divide the extraction; auto: as SLURM, Open MPI, Kubernetes or "
-        "a TPU pod says",
+        "processes that divide the extraction; auto: as given by SLURM, Open MPI, "
+        "Kubernetes or a TPU pod",
         **place,
     )
-    flags.DEFINE_integer("process", 0, "number of this one, from 0", **place)
+    flags.DEFINE_integer("process", 0, "number of this process, from 0", **place)
     flags.DEFINE_string("coordinator", "", "HOST:PORT where process 0 listens", **place)
     flags.DEFINE_float(
-        "meeting_seconds", MEETING_SECONDS, "for all processes to join", **place
+        "meeting_seconds", MEETING_SECONDS, "timeout for all to join", **place
     )
     flags.DEFINE_bool(
         "share_devices",
@@ -67,15 +67,15 @@ def define_process_flags(known: flags.FlagValues, *, program: str) -> None:
 
 @contextlib.contextmanager
 def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Processes]:
-    """The processes of the flags, once they have met and run the same code.
+    """The processes of the flags, once they have joined and run the same code.
 
     Args:
-      known: with the flags of `define_process_flags`, parsed.
+      known: the parsed flags of `define_process_flags`.
       tell: prints why this process ends, if the block cannot be left because the device
         or a library does not return.
 
     Raises:
-      RunError: flags that do not fit together.
+      RunError: flags contradict each other.
       ProcessError: processes did not join, differ, or were lost.
     """
     place = place_of(known)
@@ -87,9 +87,9 @@ def joined(known: flags.FlagValues, tell: Callable[[str], Any]) -> Iterator[Proc
     seconds = known.meeting_seconds
     processes = join(place.coordinator, place.count, place.index, seconds=seconds)
     processes.share_devices = known["share_devices"].value or devices.on_a_pod()
-    # A process that waits for a device of a lost one does not return by itself.
+    # A process that waits for a device of a lost process does not return by itself.
     patience = 0.0 if processes.share_devices else STOPPING_SECONDS
-    last = threading.Lock()  # of who ends the process, and alone says why
+    last = threading.Lock()  # its holder ends the process, and alone prints why
     processes.on_loss(lambda reason: _end_later(reason, tell, patience, last))
     try:
         processes.agree("code", code_record())
@@ -127,7 +127,7 @@ def place_of(known: flags.FlagValues) -> Place | None:
     """The place given by flags or the cluster; None for one process.
 
     Raises:
-      RunError: flags do not fit together, or no cluster is known.
+      RunError: flags contradict each other, or no cluster is known.
     """
     asked, index, coordinator = known.processes, known.process, known.coordinator
     count = asked.strip()
@@ -162,7 +162,7 @@ def agree_on_flags(processes: Processes, config: Any) -> None:
 
 
 def code_record() -> dict[str, Any]:
-    """What a run's numbers depend on: versions, and a digest of each source file."""
+    """The code that a run depends on: versions, and a digest of each source file."""
     folder = Path(helix_jax.__file__).parent
     own = {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()[:8]
@@ -175,7 +175,7 @@ def code_record() -> dict[str, Any]:
 def _end_later(
     reason: str, tell: Callable[[str], Any], seconds: float, last: threading.Lock
 ) -> threading.Timer:
-    """End the process if it has not ended by itself within some seconds.
+    """End the process if it does not end by itself within some seconds.
 
     If it is already ending (`last` is taken) it prints its own message.
     """

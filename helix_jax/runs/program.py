@@ -1,9 +1,9 @@
 """The program around an experiment's `run(config)`, or around any `main` with flags.
 
 Arguments, flags and values are checked before any work. An error that the user can
-correct ends in one line on the standard error stream and status 2, an interruption in
-one line and status 130 (SIGINT) or 143 (SIGTERM). Anything else is a bug and keeps its
-traceback, as every error does with HELIX_TRACEBACK=1.
+correct gives one line on standard error and status 2, an interruption one line and
+status 130 (SIGINT) or 143 (SIGTERM). Anything else is a bug and keeps its traceback, as
+every error does with HELIX_TRACEBACK=1.
 """
 
 import contextlib
@@ -55,13 +55,13 @@ def start_program(
 
     The module that was started only reads its flags. Once they are valid it is imported
     by its own name, and its `run` is called: imports that are slow and not needed for
-    flags stand in it under `if __name__ != "__main__":`.
+    flags go under `if __name__ != "__main__":`.
 
     Args:
-      config_class: frozen dataclass, one field a flag.
+      config_class: frozen dataclass, one field per flag.
       run: takes the config.
       doc: the beginning of --help; None for the docstring of the module of `run`.
-      interrupted: what an interruption has done, for its message; None if the same
+      interrupted: the consequence of an interruption, for its message; None if the same
         command resumes, in the work directory of the config.
     """
     said = {"doc": doc, "interrupted": interrupted}
@@ -71,8 +71,8 @@ def start_program(
 def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> None:
     """Run a function with the absl flags of its module, and end the process.
 
-    As `start_program`, it imports the started module by its own name once the flags are
-    right, and calls `main` there.
+    Like `start_program`, it imports the started module by its own name once the flags
+    are valid, and calls `main` there.
 
     Args:
       main: takes [program, *arguments after `--`].
@@ -84,7 +84,7 @@ def start_main(main: Callable[[list[str]], Any], *, own_words: bool = False) -> 
             print(_help(sys.argv[0], flags.FLAGS, sys.modules[main.__module__].__doc__))
             return
         rest = parse_flags(sys.argv[1:], flags.FLAGS, own_words=own_words)
-        for name in flags.FLAGS:  # which the module defines once more
+        for name in flags.FLAGS:  # the import defines them again
             flags.FLAGS[name].allow_override = True
         find_main(main)([sys.argv[0], *rest])
 
@@ -100,13 +100,13 @@ def run_program(
     interrupted: str | None = None,
     find: Callable[[type, Callable], tuple[type, Callable]] | None = None,
 ) -> int:
-    """What `start_program` does, in a process that continues: the exit status.
+    """Like `start_program`, but return the exit status and let the process continue.
 
     A run that fails, or is interrupted, before it has written any result leaves no work
     directory, so that flags can be corrected.
 
     Args:
-      config_class, run, doc, interrupted: as there.
+      config_class, run, doc, interrupted: as for `start_program`.
       argv: the program's name and its arguments.
       find: gives the class and the function to use instead, once the flags are valid.
     """
@@ -157,7 +157,7 @@ def run_program(
                 own_run(local)
             if own:
                 print_ending(Path(here), folder)
-        if own:  # and up where it goes, if that is a bucket
+        if own:  # by now uploaded, if it is a bucket
             print(f"results: {folder}")
 
     def after_interruption() -> str:
@@ -182,10 +182,10 @@ def temporary_name(program: str) -> str:
 
 
 def run_guarded(work: Callable[[], Any], resume: Callable[[], str] = str) -> int:
-    """Do some work; an error becomes one line and an exit status.
+    """Do some work; turn an error into one line and an exit status.
 
     Args:
-      work: takes nothing.
+      work: takes no arguments.
       resume: gives the end of the line after an interruption.
 
     Raises:
@@ -227,7 +227,7 @@ def _explained(error: Exception) -> str | None:
 
 
 def _say(line: str) -> None:
-    """One line on the standard error stream, replacing any progress still shown."""
+    """Print one line on standard error, replacing any progress still shown."""
     stop_all()
     parts = (part.strip() for part in line.splitlines())
     print(" ".join(part for part in parts if part), file=sys.stderr, flush=True)
@@ -251,8 +251,8 @@ def _help(program: str, known: flags.FlagValues, doc: str | None) -> str:
 def _leave(status: int) -> NoReturn:
     """End the process; at once if it was interrupted, whatever its threads do.
 
-    Also at once if its devices are shared with others: they would abort it when process
-    0 is gone.
+    Also at once if its devices are shared with other processes, which would abort it
+    when process 0 is gone.
     """
     if status > 128 or current().share_devices:
         sys.stdout.flush()

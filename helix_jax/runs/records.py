@@ -12,12 +12,12 @@ from helix_jax.textfile import read_jsonl
 
 
 class Records(NamedTuple):
-    """One JSON object a line; each batch also has a line of metrics.
+    """One JSON object per line; each batch also has a line of metrics.
 
     Attributes:
       run: an open work directory.
-      name: of the file in it.
-      batch: records per batch; the last has fewer.
+      name: name of the file in it.
+      batch: records per batch; the last may have fewer.
     """
 
     run: Run
@@ -30,7 +30,7 @@ class Records(NamedTuple):
         return self.run.folder / self.name
 
     def resume(self) -> int:
-        """The number of records, in whole batches; drops incomplete ones."""
+        """Drop incomplete batches; return the number of records left."""
         exists = self.path.exists()
         lines = self.path.read_text().splitlines(keepends=True) if exists else []
         whole = [line for line in lines if line.endswith("\n")]
@@ -45,15 +45,15 @@ class Records(NamedTuple):
         records: Iterable[Mapping[str, Any]],
         metrics: Mapping[str, float],
     ) -> None:
-        """Add a batch; both are on disk when this returns.
+        """Add a batch; records and metrics are on disk when this returns.
 
         Args:
-          first: place of its first record, the step of its metrics.
+          first: index of its first record, the step of its metrics.
           records: JSON-able.
           metrics: name -> number.
         """
         log_metrics(self.run, first, metrics)
-        # Last: metrics without records are dropped.
+        # Written last, since metrics without records are dropped.
         append_lines(self.path, map(json.dumps, records), raises=RunError)
 
     def read(self) -> list[dict[str, Any]]:

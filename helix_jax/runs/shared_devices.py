@@ -1,6 +1,6 @@
 """Devices of several processes as one set, and the processes of a cluster.
 
-Separate from `processes`, because this needs jax and that does not.
+Separate from `processes`, which does not need jax.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from helix_jax.processes import MEETING_SECONDS, Processes, split_address
 
 
 def on_a_pod() -> bool:
-    """Whether this is a machine of a TPU pod, whose devices are one set in any case."""
+    """Whether this is a machine of a TPU pod, whose devices are always one set."""
     return running_in_cloud_tpu_vm
 
 
@@ -31,10 +31,10 @@ def share_devices(
     """Make the devices of all processes one set, and verify it by a sum over them.
 
     Args:
-      processes: that have met.
-      coordinator: HOST:PORT of process 0; the devices meet at the next port.
-      seconds: for the devices to meet.
-      end_later: given the reason, ends the process in so many seconds unless it is
+      processes: the joined processes.
+      coordinator: HOST:PORT of process 0; the devices connect at the next port.
+      seconds: timeout for the devices to connect.
+      end_later: given the reason, starts a timer that ends the process unless it is
         cancelled.
 
     Raises:
@@ -43,9 +43,9 @@ def share_devices(
     host, port = split_address(coordinator)
     host = f"[{host}]" if ":" in host else host
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # `processes` finds losses; without this jax aborts all the others.
+    # `processes` detects losses; without this jax aborts all other processes.
     jax.config.update("jax_enable_recoverability", True)
-    # This also handles SIGTERM itself, so a process asked to end would not.
+    # This service handles SIGTERM itself, so a process asked to end would not end.
     jax.config.update("jax_enable_preemption_service", False)
     processes.wait("the devices")
     timer = end_later(
@@ -70,7 +70,7 @@ def share_devices(
 
 
 def part_devices(processes: Processes) -> None:
-    """End jax's own meeting; process 0, which holds its server, last."""
+    """Disconnect the devices; process 0, which runs jax's server, last."""
     with contextlib.ExitStack() as end:
         if processes.index == 0:
             end.callback(jax.distributed.shutdown)
@@ -83,7 +83,7 @@ def read_cluster(coordinator: str) -> tuple[str, int, int]:
     """(HOST:PORT, processes, number of this one), as `jax.distributed` reads them.
 
     Args:
-      coordinator: HOST:PORT where that is known; else empty.
+      coordinator: HOST:PORT if known; else empty.
 
     Raises:
       RunError: no cluster is known here.

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as one exception, whatever happens to it on its way up."""
+"""SIGINT and SIGTERM as one exception, which cannot be swallowed on its way up."""
 
 import contextlib
 import os
@@ -28,9 +28,9 @@ class Interrupted(KeyboardInterrupt):
 def catch_signals() -> Iterator[None]:
     """Raise `Interrupted` from the block on SIGINT or SIGTERM.
 
-    Even if the exception raised by the signal is turned into another one, as libraries
-    below Python do, or dropped, as Python does in finalizers. A second signal ends the
-    process at once. Outside the main thread, the only one that gets signals, only a
+    This holds even if the exception raised by the signal is turned into another one, as
+    native libraries do, or dropped, as Python does in finalizers. A second signal ends
+    the process at once. Outside the main thread, the only one that gets signals, only a
     KeyboardInterrupt is caught.
     """
     got: list[int] = []

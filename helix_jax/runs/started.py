@@ -1,6 +1,6 @@
 """The module that was started as a program, also imported by its name.
 
-As `__main__` it reads flags; slow imports that flags do not need stand under
+As `__main__` it reads flags; slow imports that flags do not need go under
 `if __name__ != "__main__":` and run only under its own name.
 """
 
@@ -17,7 +17,7 @@ def find_whole(
 ) -> tuple[type, Callable[[Any], Any]]:
     """The config class and `run` of the started module, imported by its name.
 
-    For a script outside any package, the given ones.
+    For a script outside any package, the given ones are returned.
     """
     module = _whole_module(config_class.__module__)
     if module is None:
@@ -26,13 +26,13 @@ def find_whole(
 
 
 def find_main(main: Callable) -> Callable:
-    """The same of a function `main` of the started module."""
+    """The function `main` of the started module, imported by its name."""
     module = _whole_module(main.__module__)
     return main if module is None else module.main
 
 
 def _whole_module(name: str) -> ModuleType | None:
-    """The started module by its own name; None where another, or none, is asked for."""
+    """The started module under its own name; None for another module, or for none."""
     started = sys.modules["__main__"]
     file = getattr(started, "__file__", None)
     if name != "__main__" or file is None:

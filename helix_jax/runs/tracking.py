@@ -5,8 +5,8 @@
 A client gets new lines of metrics.jsonl and, at the end, the summary, so that a run
 that is killed and resumed shows each step once. Each client's own settings say where it
 sends them: WANDB_MODE=offline, MLFLOW_TRACKING_URI=sqlite:///FILE. TensorBoard files
-are in WORKDIR/tensorboard. A program that runs others has one such run for each of
-them.
+are in WORKDIR/tensorboard. A program that runs other programs gives each of them its
+own run.
 """
 
 import functools
@@ -26,7 +26,7 @@ from helix_jax.runs.flags import Section
 
 METRICS = "metrics.jsonl"
 _EXTRAS = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
-_chosen: list[str] = []  # of this process, as its flags say
+_chosen: list[str] = []  # clients of this process, from its flags
 
 Numbers = Mapping[str, float]
 
@@ -63,7 +63,7 @@ class Client(Protocol):
     """A tracker of the metrics of one run."""
 
     def restart(self) -> None:
-        """Steps are sent again from the first; known ones may be dropped."""
+        """Prepare for steps sent again from the first; known ones may be dropped."""
 
     def log(self, step: int, numbers: Numbers) -> None:
         """Take the numbers of a step."""
@@ -159,10 +159,10 @@ class WandB:
             config=dict(config),
             dir=str(folder),
         )
-        self._last = self._run.step - 1  # of an earlier process
+        self._last = self._run.step - 1  # logged by an earlier process
 
     def restart(self) -> None:
-        """Its steps only grow: `log` drops the known ones."""
+        """Do nothing: its steps only increase, and `log` drops the known ones."""
 
     def log(self, step: int, numbers: Numbers) -> None:
         if step > self._last:
@@ -203,7 +203,7 @@ class MLflow:
                 yield one.step
 
     def restart(self) -> None:
-        """It keeps what it has: `log` drops the known steps."""
+        """Do nothing: it keeps its steps, and `log` drops the known ones."""
 
     def log(self, step: int, numbers: Numbers) -> None:
         if step > self._last:
@@ -228,5 +228,5 @@ _CLIENTS: dict[str, Callable[[Path, Mapping[str, Any]], Client]] = {
 
 
 def _known(numbers: Mapping[str, float | None]) -> Numbers:
-    """Without missing and non-finite values."""
+    """The numbers without missing and non-finite values."""
     return {name: value for name, value in numbers.items() if value is not None}

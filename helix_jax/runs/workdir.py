@@ -4,13 +4,13 @@
     environment.json  versions, commit, devices, machine
     metrics.jsonl one JSON object a line, written step by step
     report.json       tables and figures
-    answer.json       the answer in a sentence, and what it is of
-    summary.json      flat: name -> number, of an interval also name_low, name_high
+    answer.json       the answer in a sentence, and what it is about
+    summary.json      flat: name -> number, for an interval also name_low, name_high
     DONE              the last thing written
 
-With several processes, process 0 alone writes these; other files are written by whoever
-calls `write_atomically` or `write_arrays`. Names are `split/name`, with the unit in the
-name.
+With several processes, only process 0 writes these; other files are written by any
+process that calls `write_atomically` or `write_arrays`. Names are `split/name`, with
+the unit in the name.
 """
 
 import contextlib
@@ -51,10 +51,10 @@ class Run(NamedTuple):
 
 
 def open_run(workdir: str | os.PathLike, config: Any) -> Run:
-    """Create a work directory, or resume the one that these flags made.
+    """Create a work directory, or resume one made with the same flags.
 
-    Waits for a run that is active there; no other is let in until `finish_run` or the
-    end of the process.
+    Waits for a run that is active there; then locks the folder until `finish_run` or
+    the end of the process.
 
     Args:
       workdir: the folder, on this machine.
@@ -64,9 +64,9 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
       The run.
 
     Raises:
-      RunError: the folder belongs to other flags (named), is not a work directory, or
-        cannot be made or read.
-      PathError: a URL.
+      RunError: the folder was made with other flags (named), is not a work directory,
+        or cannot be made or read.
+      PathError: the folder is a URL.
     """
     flag = _flag_of(config)
     folder = local_path(workdir, f"--{flag}")
@@ -77,7 +77,7 @@ def open_run(workdir: str | os.PathLike, config: Any) -> Run:
 
 
 def _flag_of(config: Any) -> str:
-    """Name of the flag that gave the folder: some programs call it otherwise."""
+    """Name of the flag that gave the folder, which is not --workdir in all programs."""
     named = (f.name for f in dataclasses.fields(config) if is_workdir(f))
     return next(named, "workdir")
 
@@ -104,12 +104,12 @@ def _open_folder(folder: Path, config: Any, flag: str) -> None:
         elif folder.exists() and (own := _others(folder)):
             raise RunError(
                 f"{given} holds {own[0].name} and no config.json, so "
-                "it is no work directory; use another folder."
+                "it is not a work directory; use another folder."
             )
         if not is_done(Run(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             keep(folder, "a run")
-            if path.exists():  # perhaps made by the run that was waited for
+            if path.exists():  # maybe made by the run waited for
                 try:
                     _require_same(given, _read_flags(path, given), record, defaults)
                 except RunError:
@@ -132,7 +132,7 @@ def _read_flags(path: Path, given: str) -> dict[str, Any]:
         raise RunError(f"{given} is damaged, use another folder: {error}") from error
     if "experiment" not in found:
         raise RunError(
-            f"{given} is no work directory (its config.json "
+            f"{given} is not a work directory (its config.json "
             "belongs to something else); use another folder."
         )
     return found
@@ -143,7 +143,7 @@ def _require_same(
 ) -> None:
     """Raise unless a work directory was made with these flags.
 
-    A flag that did not exist then counts as having its present default.
+    A flag that did not exist at that time counts as having its present default.
     """
     before = defaults | before
     differing = [
@@ -169,9 +169,10 @@ def _others(folder: Path) -> list[Path]:
 
 
 def forget_run(workdir: str | os.PathLike) -> None:
-    """Remove the flags of a work directory that holds nothing made with them.
+    """Remove the flags of a work directory that holds no results made with them.
 
-    Stores stay, since any flags may use them; runs inside are treated likewise.
+    Stores stay, since runs with any flags may use them; runs inside are treated
+    likewise.
     """
     folder = Path(workdir)
     for path in _others(folder):
@@ -190,7 +191,7 @@ def unclaimed_on_failure(workdir: str | os.PathLike) -> Iterator[None]:
     """Leave a work directory as it was if the block fails before writing results.
 
     Args:
-      workdir: the folder, new or not; one with results of other flags or earlier runs
+      workdir: the folder, new or not; one with results of earlier runs or other flags
         is never touched.
     """
     folder = Path(workdir)
@@ -202,7 +203,7 @@ def unclaimed_on_failure(workdir: str | os.PathLike) -> Iterator[None]:
         with contextlib.suppress(OSError):
             if fresh:
                 forget_run(folder)
-        let_go(folder)  # not before: a waiting run would lose its flags
+        let_go(folder)  # not earlier: a waiting run would lose its flags
         with contextlib.suppress(OSError):
             for path in missing:
                 path.rmdir()
@@ -235,10 +236,10 @@ def log_metrics(run: Run, step: int, metrics: Mapping[str, float]) -> None:
 def write_metrics(
     path: Path, steps: Mapping[int, Mapping[str, float | Interval]]
 ) -> None:
-    """Write metrics.jsonl anew, one line a step.
+    """Rewrite metrics.jsonl, one line per step.
 
     Args:
-      path: of the file in an open work directory.
+      path: path of the file in an open work directory.
       steps: step -> its numbers, in their order.
     """
     run = Run(path.parent)
@@ -248,7 +249,7 @@ def write_metrics(
 
 
 def truncate_metrics(run: Run, step: int) -> None:
-    """Drop the lines after `step` and a half-written last line, before resuming."""
+    """Drop the lines after `step` and an incomplete last line, before resuming."""
     path = run.folder / METRICS
     if not path.exists() or current().index != 0:
         return
@@ -267,7 +268,7 @@ def truncate_metrics(run: Run, step: int) -> None:
 def finish_run(
     run: Run, numbers: Mapping[str, float | Interval]
 ) -> dict[str, float | None]:
-    """Write summary.json and then DONE; returns the summary.
+    """Write summary.json and then DONE; return the summary.
 
     Args:
       run: an open work directory.
@@ -285,7 +286,7 @@ def finish_run(
 
 
 def flat_numbers(numbers: Mapping[str, float | Interval]) -> dict[str, float]:
-    """The numbers with three for each Interval, as in summary.json."""
+    """The numbers, with each Interval as three numbers, as in summary.json."""
     flat: dict[str, float] = {}
     for name, value in numbers.items():
         if isinstance(value, Interval):
@@ -296,7 +297,7 @@ def flat_numbers(numbers: Mapping[str, float | Interval]) -> dict[str, float]:
 
 
 def read_summary(run: Run) -> dict[str, float]:
-    """The summary of a run that has ended.
+    """The summary of a finished run.
 
     Raises:
       RunError: it is missing or damaged.
@@ -308,13 +309,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file of a run so that a reader sees either the old or the new content.
 
     Raises:
-      RunError: it cannot be written, and the old one is intact.
+      RunError: it cannot be written; the old content is intact.
     """
     write_file(path, content, raises=RunError)
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write named arrays as a compressed .npz, whole or not at all."""
+    """Write named arrays as a compressed .npz, atomically."""
     write_npz(path, arrays, raises=RunError)
 
 

@@ -1,12 +1,12 @@
 """Which columns of a table hold the text, its pair, the label and the id.
 
-Pair tasks are one text: the two columns joined by a line break, the first above the
-second. Their document is the first text, since several second texts are usually asked
-about one (MNLI has three hypotheses a premise, RTE several a paragraph): rows that
-share it never fall into different splits.
+A row of a pair task is one text: its two columns joined by a line break, the first
+above the second. Its document is the first text, since several second texts usually
+share a first one (MNLI has three hypotheses per premise, RTE several per paragraph):
+rows that share it never fall into different splits.
 
-Where several columns have customary names, the first in the order below is taken, a
-pair before a single text.
+If several columns have customary names, the first in the order below is taken, a pair
+before a single text.
 """
 
 import dataclasses
@@ -72,9 +72,9 @@ def choose_columns(
       The columns.
 
     Raises:
-      CorpusError: a column that was asked for is absent, two have one name or nearly
-        a customary one, or none has a customary name for a text; the message lists
-        the columns found.
+      CorpusError: a requested column is absent, two columns have the same name, one is
+        nearly a customary name, or none has a customary name for a text; the message
+        lists the columns found.
     """
     columns = list(columns)
     listed = ", ".join(map(repr, columns)) or "none"
@@ -135,7 +135,7 @@ def choose_columns(
 def _customary(
     names: tuple[str, ...], columns: list[str], place: str, flag: str
 ) -> str | None:
-    """The first customary name that is a column, if nothing is nearly called so."""
+    """The first customary name that is a column; a near miss is refused."""
     column = next((name for name in names if name in columns), None)
     for near in columns:
         folded = near.strip().lower()
@@ -175,7 +175,7 @@ def rows_from_records(
 
     Raises:
       CorpusError: a value is not of the kind that its column should hold, or a
-        label stands in a column that the first record lacks.
+        label is in a column that the first record lacks.
     """
     prefix = f"{name_in_id(part)}/" if part else ""
     name = name_in_id(name)
@@ -209,7 +209,7 @@ def rows_from_records(
 def _require_no_label(
     record: Mapping[str, Any], texts: tuple[str, ...], where: str
 ) -> None:
-    """Records may have different keys; the columns were chosen by the first."""
+    """Refuse a label column that the first record, which set the columns, lacks."""
     others = (one for one in LABEL_COLUMNS if one not in texts)
     late = next((column for column in others if column in record), None)
     if late is not None:

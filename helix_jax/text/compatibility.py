@@ -1,15 +1,15 @@
-"""How alike two tokenizers are: shared vocabulary, and tokens that match on one text.
+"""How similar two tokenizers are: shared vocabulary, and tokens that match on a text.
 
 Both numbers depend on how a token is spelled. Tokenizers write the same bytes in
-different alphabets (" the" is one token, written with U+0120 by one and with U+2581 by
+different alphabets (the token " the" is written with U+0120 by one and with U+2581 by
 another), so every number has a spelling in its name:
 
     raw_special  the vocabulary's own strings, special tokens included
     raw          the same without special tokens
-    decoded      what the tokenizer shows for the token alone; a sentencepiece one drops
-                 the first space there
+    decoded      what the tokenizer decodes the token alone to; sentencepiece drops the
+                 first space there
     bytes        the bytes it stands for in running text (`token_bytes`)
-    bare         those bytes without spaces in front
+    bare         those bytes without leading spaces
 
 Vocabulary Jaccard, of the sets A and B of spellings: |A and B| / |A or B|.
 
@@ -17,14 +17,14 @@ Exact token match rate, over all texts: sum of matches / sum of what is counted.
 
     position  token k against token k; counted: tokens of the longer side
     pair      the pairs of `pair_tokens`, loop="target"; counted: pairs
-    span      same bytes and same end, so the same stretch of the text; counted: tokens
-              of either side, a match once
-    boundary  a token of each side ends at the character; counted as span
+    span      same bytes and same end, so the same span of the text; counted: tokens of
+              either side, a match once
+    boundary  a token of each side ends at the character; counted as for span
 
 Without raw_special, tokens without a spelling (special, unknown) are left out.
 
-Reference: Gorbett and Jana 2026, arXiv 2603.18908, section on tokenizers, which says
-"corresponding positions" and no more; span and boundary are ours.
+Reference: Gorbett and Jana 2026, arXiv 2603.18908, section on tokenizers, which only
+says "corresponding positions"; span and boundary are ours.
 """
 
 from collections.abc import Hashable, Sequence
@@ -45,7 +45,7 @@ class Rate(NamedTuple):
 
     Attributes:
       counted: "position", "pair", "span" or "boundary".
-      spelling: that is compared, of SPELLINGS; empty where there is one way only.
+      spelling: the one compared, of SPELLINGS; empty if there is only one way.
     """
 
     counted: str
@@ -53,7 +53,7 @@ class Rate(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in a summary."""
+        """The name of the rate in a summary."""
         return "_".join(filter(None, self))
 
 
@@ -73,7 +73,7 @@ class Spelled(NamedTuple):
 
     Attributes:
       spellings: name of SPELLINGS -> for each id a string or bytes, or None.
-      dummy_space: the first token of a text begins with a space that is not there.
+      dummy_space: the first token of a text begins with a space not in the text.
     """
 
     spellings: dict[str, Sequence[str | None] | Sequence[bytes | None]]
@@ -175,7 +175,7 @@ def _whole_ends(encoded: Encoded) -> list[np.ndarray]:
 def _codes(
     x: Spelled, y: Spelled, x_encoded: Encoded, y_encoded: Encoded, name: str
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Of each text [tokens] int64 on both sides: equal codes for equal spellings."""
+    """For each text [tokens] int64 on both sides: equal codes for equal spellings."""
     numbers: dict[Hashable, int] = {}
     first = _side_codes(x, x_encoded.ids, name, numbers)
     return first, _side_codes(y, y_encoded.ids, name, numbers)
@@ -212,7 +212,7 @@ def _same_position(x: np.ndarray, y: np.ndarray) -> tuple[int, int]:
 def _same_tokens(
     pairs: Pairing, x: list[np.ndarray], y: list[np.ndarray]
 ) -> np.ndarray:
-    """[M] bool, pairs whose two tokens have one spelling."""
+    """[M] bool, pairs whose two tokens have the same spelling."""
     codes = []
     for side, places in ((x, pairs.x), (y, pairs.y)):
         lengths = np.array([len(text) for text in side], np.int64)
@@ -223,6 +223,6 @@ def _same_tokens(
 
 
 def _by_text(pairs: Pairing, texts: int, same: np.ndarray) -> np.ndarray:
-    """[texts, 2] int64: pairs that match, pairs."""
+    """[texts, 2] int64: matching pairs, and all pairs."""
     sums = [np.bincount(pairs.text[mask], minlength=texts) for mask in (same, ...)]
     return np.stack(sums, axis=1)

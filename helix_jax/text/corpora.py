@@ -1,4 +1,4 @@
-"""Corpora by name, by file, by folder, and several joined.
+"""Corpora by name, by file or by folder, alone or joined.
 
     load_corpus("sst2")                          the hub, pinned to a commit
     load_corpus("docstrings")                    the embedded corpus, no download
@@ -6,10 +6,10 @@
     load_corpus("owner/name:config")             any data set of the hub
     load_corpus("texts.csv")                     a CSV, TSV, JSONL, Parquet or .txt file
     load_corpus("data/trec")                     a folder of SPLIT.jsonl|csv|tsv|parquet
-    load_corpus("docstrings,books.txt,imdb")     one corpus without labels of them all
+    load_corpus("docstrings,books.txt,imdb")     all of them as one, without labels
 
-Splits are "fit", "select" and "test", by a hash of the document's id, or official
-where the source has official ones (see `role_fractions`).
+Splits are "fit", "select" and "test", by a hash of the document's id, or the official
+ones of the source if it has any (see `role_fractions`).
 """
 
 import contextlib
@@ -58,21 +58,21 @@ def load_corpus(
     Args:
       name: one of NAMES, a file, a folder, an id of the hub, or several of these
         joined by commas (their labels are then left out; each keeps its own splits).
-        Names go before paths: a folder that is called imdb is ./imdb. A path may hold
-        commas: the longest one that exists is taken.
+        Names take precedence over paths: write ./imdb for a folder called imdb. A path
+        may hold commas: the longest one that exists is taken.
       text_column: column of the text; else one with a customary name.
       pair_column: column of the second text, put below the first (PAIR_TEMPLATE).
       label_column: column of the label.
       id_column: column of unique ids, "document" or "document#part".
       revision: for the hub, a commit, branch or tag in place of the pinned commit.
-      limit: keep at most this many texts in all, chosen by a hash of their ids; of
-        each split its share, and at least a tenth of the limit where it has that many.
+      limit: keep at most this many texts in all, chosen by a hash of their ids; each
+        split keeps its share, and at least a tenth of the limit if it has that many.
 
     Returns:
       The corpus.
 
     Raises:
-      CorpusError: there is no such corpus, or it is not what was asked for.
+      CorpusError: there is no such corpus, or it does not fit the arguments.
     """
     flags = {
         "text_column": text_column,
@@ -87,10 +87,10 @@ def load_corpus(
 
 
 def check_corpus(name: str | os.PathLike, **flags: str | None) -> None:
-    """Look for what `load_corpus` would open, without reading texts or the hub.
+    """Check that `load_corpus` could open this, without reading texts or the hub.
 
     Args:
-      name: as there.
+      name: as for `load_corpus`.
       **flags: text_column, pair_column, label_column and id_column.
 
     Raises:
@@ -121,7 +121,7 @@ def _as_corpus_errors() -> Iterator[None]:
 
 
 def _split_names(joined: str) -> list[str]:
-    """The names that are joined by commas, of which a path may hold some itself."""
+    """The names that are joined by commas; a path may itself hold commas."""
     pieces, names = joined.split(","), []
     while pieces:
         ends = range(len(pieces), 1, -1)
@@ -163,7 +163,7 @@ def _open(
 
 
 def _exists(name: str) -> bool:
-    # Unlike Path.exists, without an error for a name that is too long to be a file's.
+    # Unlike Path.exists, raises no error if the name is too long for a file.
     return not is_url(name) and os.path.exists(os.path.expanduser(name))
 
 

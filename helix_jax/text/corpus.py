@@ -1,8 +1,8 @@
 """A corpus: its splits, without duplicates, read as a stream.
 
-Loading reads every row once and keeps 37 bytes of each (hashes, split, label) until the
-splits are decided, then 13, or 21 with scores, and never the texts. Reading a split
-goes through the sources again and checks each text against its hash.
+Loading reads every row once and keeps 37 bytes of it (hashes, split, label) until the
+splits are decided, then 13 bytes, or 21 with scores, and never the text. Reading a
+split goes through the sources again and checks each text against its hash.
 """
 
 import dataclasses
@@ -34,10 +34,10 @@ class Corpus:
     Attributes:
       name: short name.
       classes: class names in order, or None without classes.
-      fingerprint: JSON-able record of what it holds and where that came from.
+      fingerprint: JSON-able record of its content and where that came from.
       counts: texts of each split, and the rows dropped as "empty", "duplicates"
-        (equal up to case and whitespace), "shared_documents" (in a split although
-        their document is in a later one) and "beyond_limit".
+        (equal up to case and whitespace), "shared_documents" (their document is also
+        in a later split) and "beyond_limit".
     """
 
     name: str
@@ -137,17 +137,17 @@ def build_corpus(
     Args:
       name: name of the corpus.
       parts: what it is made of; several are joined.
-      limit: keep at most this many texts in all, chosen by a hash of the id; so a
-        sorted source loses no class and every split keeps its share, and at least a
-        tenth of the limit as far as it has that many.
+      limit: keep at most this many texts in all, chosen by a hash of the id, so that a
+        sorted source loses no class; every split keeps its share, and at least a tenth
+        of the limit if it has that many.
       labelled: whether to use the labels; joined corpora have none in common.
 
     Returns:
       The corpus.
 
     Raises:
-      CorpusError: there are no texts, an id occurs twice, or the labels are missing
-        in some rows only, of mixed kinds or unknown.
+      CorpusError: there are no texts, an id occurs twice, or labels are missing in
+        some rows but not in all, of mixed kinds or unknown.
     """
     if limit is not None and limit < 1:
         raise CorpusError(f"{name}: limit must be at least 1, got {limit}.")
@@ -192,7 +192,7 @@ def build_corpus(
         "classes": None if labels.classes is None else list(labels.classes),
     }
     if origins := [(part.name, part.origin) for part in parts if part.origin]:
-        by_name = dict(origins)  # shorter where two parts have one name
+        by_name = dict(origins)  # shorter if two parts share a name
         record["origin"] = by_name if len(by_name) == len(origins) else origins
     return Corpus(
         name,
@@ -208,7 +208,7 @@ def build_corpus(
 
 
 def drop_beyond(split: np.ndarray, order: np.ndarray, limit: int) -> None:
-    """Drop what is beyond a limit, see `build_corpus`.
+    """Drop the rows beyond a limit, see `build_corpus`.
 
     Args:
       split: [N] int, indices of SPLITS or DROPPED; changed in place.
@@ -229,7 +229,7 @@ def require_labels(corpus: Corpus) -> tuple[str, ...]:
     """The class names of a corpus that is to be classified.
 
     Raises:
-      CorpusError: it has no classes, or all texts of its fit split are of one.
+      CorpusError: it has no classes, or all texts of its fit split are of one class.
     """
     if corpus.classes is None:
         held = "scores" if corpus._score is not None else "no labels"
@@ -264,19 +264,19 @@ def _labels(name: str, parts: Sequence[Part], scan: Scan) -> Labels:
     )
 
 
-LEAST_TEXTS = {"fit": 2, "select": 2, "test": 2}  # without which there is no spread
+LEAST_TEXTS = {"fit": 2, "select": 2, "test": 2}  # fewer have no spread
 
 
 def require_texts(corpus: Corpus, name: str, least: Mapping[str, int]) -> None:
-    """Raise unless the splits of a corpus hold enough texts for what comes later.
+    """Raise unless the splits of a corpus hold enough texts for later steps.
 
     Args:
       corpus: as opened.
-      name: what the person called it, for the message.
-      least: split -> texts that are needed.
+      name: the user's name for it, for the message.
+      least: split -> number of texts needed.
 
     Raises:
-      RunError: names the split, and says how many texts would do.
+      RunError: names the split, and says how many texts would suffice.
     """
     total = sum(corpus.counts[split] for split in SPLITS)
     for split, wanted in least.items():

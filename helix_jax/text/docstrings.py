@@ -5,11 +5,11 @@ Docstrings of modules, classes and functions are parsed with `ast` from source f
 dependencies of this project, so that every installation has them. The label is the
 package. A document is a source file.
 
-What to know when reading a score on it: many texts name their own package, classes or
-conventions, so classification is easier than topic classification of news; and
-`transformers` repeats itself with the model's name exchanged, which removing equal
-texts does not remove. The texts follow the installed versions; the fingerprint
-names both the versions and the content.
+To interpret a score on it: many texts name their own package, classes or conventions,
+so classification is easier than topic classification of news; and `transformers`
+repeats texts with only the model's name changed, which deduplication does not remove.
+The texts depend on the installed versions; the fingerprint records both the versions
+and the content.
 """
 
 import ast
@@ -58,9 +58,9 @@ def read_docstrings() -> tuple[Text, ...]:
     Returns:
       Texts with id "package/path/file.py#Qualified.name" (the module's own docstring
       ends in "#"), the cleaned docstring, and the package's place in CLASSES. Of equal
-      docstrings the first in the order of PACKAGES is kept. Parsing takes some
+      docstrings the first in the order of PACKAGES is kept. Parsing takes a few
       seconds; the result is kept for the rest of the process, and in the user's cache
-      for others, until a source file changes its size or its time.
+      for other processes, until a source file changes its size or modification time.
 
     Raises:
       CorpusError: a package of the list is not installed.
@@ -71,8 +71,8 @@ def read_docstrings() -> tuple[Text, ...]:
 def _parse_all() -> list[Text]:
     seen: set[bytes] = set()
     texts = []
-    # Syntax trees are millions of objects without cycles: the collector, which would
-    # walk them again and again, doubles the time.
+    # Syntax trees are millions of objects without cycles; the garbage collector would
+    # walk them again and again, which doubles the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -90,7 +90,7 @@ def _parse_all() -> list[Text]:
 
 
 def _state_of_sources() -> str:
-    """A digest of the parser, and of every file's name, size and time of change."""
+    """A digest of the parser, and of every file's name, size and modification time."""
     digest = hashlib.sha256(f"{sys.version}\n".encode())
     for own in (__file__, content_key.__code__.co_filename):
         digest.update(Path(own).read_bytes())
@@ -148,7 +148,7 @@ def _is_skipped(name: str) -> bool:
 
 
 def file_docstrings(document: str, path: Path) -> Iterator[tuple[str, str]]:
-    """The docstrings of one source file, as (id, text); none where it does not parse.
+    """The docstrings of one source file, as (id, text); none if it does not parse.
 
     Args:
       document: name of the file, the part of the ids before '#'.
@@ -163,7 +163,7 @@ def file_docstrings(document: str, path: Path) -> Iterator[tuple[str, str]]:
         return
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # escapes in other people's strings
+            warnings.simplefilter("ignore")  # about escapes in third-party strings
             tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return  # a template, or written for another Python

@@ -32,7 +32,7 @@ def read_records(path: Path) -> Iterator[Record]:
     """Stream the records of a CSV, TSV, JSONL or Parquet file.
 
     Args:
-      path: file; its suffix says what it is.
+      path: file; its suffix names the format.
 
     Yields:
       Line number at which a record begins (row number for Parquet) and a dictionary
@@ -65,7 +65,8 @@ def column_names(path: Path) -> list[str]:
     """Column names of a table, from its header or its first record.
 
     Raises:
-      CorpusError: the file has no records, or a Parquet file two columns of one name.
+      CorpusError: the file has no records, or two columns of a Parquet file share a
+        name.
     """
     if path.suffix.lower() == ".parquet":
         return list(_open_parquet(path).schema_arrow.names)
@@ -77,9 +78,9 @@ def column_names(path: Path) -> list[str]:
 
 def _read_csv(path: Path) -> Iterator[Record]:
     tabs = path.suffix.lower() == ".tsv"
-    # The default limit of 131,072 characters a field is below a long document.
+    # A long document exceeds the default limit of 131,072 characters per field.
     csv.field_size_limit(1 << 30)
-    # Inside quotes a line break is part of the field, so it stays what it is.
+    # Inside quotes a line break is part of the field, so it is kept as it is.
     lines = read_lines(path, raises=CorpusError, keep_ends=True)
     if tabs:
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)

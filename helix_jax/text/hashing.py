@@ -1,9 +1,9 @@
 """Splits, samples and orders of texts from a hash of their ids; no state, no seed.
 
 A text's document is the part of its id before the first '#'. All texts of a document
-fall into one split, whatever else the corpus holds and in whatever order it is read,
-so that texts added later never move the others. The same holds of samples: each use
-has a salt of its own, which keeps it independent of the splits and of other uses.
+fall into one split, whatever else the corpus holds and in whatever order it is read, so
+texts added later never move the others. The same is true of samples: each use has its
+own salt, which keeps it independent of the splits and of other uses.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def unit_hash(name: str, *, salt: str = "split") -> float:
       salt: keeps different uses of the hash independent of each other.
 
     Returns:
-      A float that depends on nothing but the two strings.
+      A float that depends only on the two strings.
     """
     digest = hashlib.sha256(f"{salt}\0{name}".encode()).digest()
     # 53 bits, so that the quotient is exact and never rounds up to 1.0.
@@ -40,16 +40,16 @@ def unit_hash(name: str, *, salt: str = "split") -> float:
 
 
 def content_key(text: str) -> bytes:
-    """16 bytes of the SHA-256 of a text up to case and white space.
+    """16 bytes of the SHA-256 of a text, ignoring case and white space.
 
-    Texts of one key are duplicates.
+    Texts with equal keys are duplicates.
     """
     folded = " ".join(text.lower().split())
     return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def part_of(name: str, parts: int, *, salt: str) -> int:
-    """Which of so many parts of equal share a name falls into: 0 to parts - 1."""
+    """Which of `parts` equal parts a name falls into: 0 to parts - 1."""
     return int(unit_hash(name, salt=salt) * parts)
 
 
@@ -61,8 +61,8 @@ def hashed_order(
     Args:
       ids: [N] text ids.
       salt: of this use.
-      by_document: hash the documents instead, so that the texts of one, in the order
-        of their ids, stand together.
+      by_document: hash the documents instead, so that the texts of a document are
+        adjacent, in the order of their ids.
 
     Returns:
       [N] int64, a permutation of the rows.
@@ -73,7 +73,7 @@ def hashed_order(
 
 
 def hashed_subset(ids: Sequence[str], count: int, *, salt: str) -> np.ndarray:
-    """[count] rows of the ids [N] of smallest hash, ascending; all N for 0 or more."""
+    """[count] rows whose ids [N] hash lowest, ascending; all for 0, or N or more."""
     if not count or count >= len(ids):
         return np.arange(len(ids))
     return np.sort(hashed_order(ids, salt=salt)[:count])
@@ -82,13 +82,13 @@ def hashed_subset(ids: Sequence[str], count: int, *, salt: str) -> np.ndarray:
 def hashed_sample(
     texts: Iterable[Text], total: int, *, size: Callable[[Text], int], salt: str
 ) -> list[Text]:
-    """The texts of smallest hash whose sizes first reach a total, in hash order.
+    """The texts of smallest hash, in hash order, until their sizes reach a total.
 
-    One pass; no more texts are in memory than are returned, and one.
+    Takes one pass, and holds at most one text more than are returned.
 
     Args:
       texts: a stream with unique ids.
-      total: of the sizes; all texts where they do not reach it.
+      total: of the sizes; all texts if they do not reach it.
       size: what a text counts for.
       salt: of this use.
     """

@@ -37,9 +37,9 @@ def hub_part(
       name: name of the corpus.
       spec: where it is and how it is read.
       revision: commit, branch or tag that replaces the pinned one; the commit that it
-        stands for is looked up and goes into the fingerprint.
-      limit: texts that are wanted at most; a streamed data set gives at least one a
-        row, so that no more rows than this are read.
+        resolves to is looked up and goes into the fingerprint.
+      limit: most texts that are wanted; each row of a streamed data set gives at least
+        one, so no more rows than this are read.
       **flags: text_column, pair_column, label_column and id_column, which replace the
         columns of the spec.
 
@@ -92,7 +92,7 @@ def hub_part(
 
 
 def _pinned(spec: HubSpec, revision: str | None) -> HubSpec:
-    """The spec with a commit as its revision, whatever the hub's branches do."""
+    """The spec with a commit as its revision, so that the hub's branches may move."""
     revision = revision or spec.revision
     if revision is None or not _COMMIT.fullmatch(revision):
         revision = (
@@ -102,7 +102,7 @@ def _pinned(spec: HubSpec, revision: str | None) -> HubSpec:
 
 
 def _http_error() -> type[Exception]:
-    """Base error of the HTTP library below `huggingface_hub`, which has changed."""
+    """Base error of `huggingface_hub`'s HTTP library, which differs by release."""
     library = type(huggingface_hub.get_session()).__module__.partition(".")[0]
     return importlib.import_module(library).HTTPError
 
@@ -128,7 +128,7 @@ def _open_tables(spec: HubSpec, splits: list[str]) -> dict[str, Any]:
 def _check_commit(table: Any, spec: HubSpec) -> None:
     """Raise unless the commit is the requested one.
 
-    Offline, `datasets` takes whatever commit it has kept; the folder is named after it.
+    Offline, `datasets` uses whatever commit is cached; the folder is named after it.
     """
     files = getattr(table, "cache_files", None) or [{"filename": ""}]
     commit = Path(files[0]["filename"]).parent.name
@@ -159,7 +159,7 @@ def _find_splits(spec: HubSpec) -> tuple[tuple[str, str], ...]:
 def _with_labels(
     splits: tuple[tuple[str, str], ...], tables: dict[str, Any], label: str | None
 ) -> tuple[tuple[str, str], ...]:
-    """Leave out the splits whose labels are hidden, as -1 or None in the first rows."""
+    """Leave out splits with hidden labels: -1 or None in the first rows."""
     if label is None:
         return splits
     hidden = {
@@ -196,11 +196,11 @@ def _read(
         yield from rows_from_records(
             records, columns, name=name, part=split, place=_place(spec)
         )
-    elif columns.id is None:  # a line a row
+    elif columns.id is None:  # one line per row
         lines = (record[columns.text[0]] for _, record in records)
         for document, number, text in paragraph_texts(lines):
             yield Row(f"{name}/{split}/{document}#{number}", text.strip())
-    else:  # an article a row
+    else:  # one article per row
         for row, record in records:
             where = f"{_place(spec)} {split}, row {row}"
             article_lines = split_lines(text_of(record, columns.text[0], where))

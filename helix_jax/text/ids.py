@@ -1,9 +1,9 @@
-"""Ids of texts: given ones are kept as they are, made ones keep names whole.
+"""Ids of texts: given ids are kept as they are, generated ids keep names whole.
 
 A given id is a string or an integer, and ids that differ in the file stay different: no
-trimming, no Unicode form, no number read from a string. In a made id
-"CORPUS/DOCUMENT#PART" the first '#' ends the document, so a '#' of a file's or an
-article's own name is written %23 there; other names stay as they are.
+trimming, no Unicode normalization, no number parsed from a string. In a generated id
+"CORPUS/DOCUMENT#PART" the first '#' ends the document, so a '#' in the name of a file
+or an article is written %23 there; other names stay as they are.
 """
 
 import re
@@ -15,7 +15,7 @@ from helix_jax.errors import HelixError
 
 
 def read_id(value: Any, where: str, *, raises: type[HelixError]) -> str:
-    """An id that a file gives, as a string.
+    """An id given by a file, as a string.
 
     Args:
       value: a string, an integer, or bytes of UTF-8.
@@ -23,8 +23,8 @@ def read_id(value: Any, where: str, *, raises: type[HelixError]) -> str:
       raises: class of the error.
 
     Raises:
-      HelixError: of class `raises`; empty, or of another type, of which two that
-        differ might look alike.
+      HelixError: of class `raises`; the id is empty, not writable as UTF-8, or of
+        another type, of which different values might look equal.
     """
     if isinstance(value, bytes):
         try:
@@ -51,7 +51,7 @@ def read_id(value: Any, where: str, *, raises: type[HelixError]) -> str:
 
 
 def name_in_id(name: str) -> str:
-    """A name as a made id holds it: '#' as %23; distinct names stay distinct."""
+    """A name as written in a generated id: '#' as %23; distinct names stay distinct."""
     return re.sub("%(?=23|25)", "%25", name).replace("#", "%23")
 
 
@@ -65,7 +65,7 @@ def is_text(value: str) -> bool:
 
 
 def show_value(value: Any) -> str:
-    """A value of the wrong type for a message: its beginning, and its type."""
+    """A value of the wrong type as shown in a message: its beginning, and its type."""
     shown = repr(value)
     if len(shown) > 60:
         shown = f"{shown[:60]}..."

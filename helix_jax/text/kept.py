@@ -11,16 +11,16 @@ from helix_jax.errors import HelixError
 from helix_jax.paths import user_cache
 from helix_jax.types import Text
 
-FILES = 4  # of one corpus, the newest: as many installations share the folder
+FILES = 4  # newest files kept per corpus, for as many installations sharing the cache
 
 
 def kept_texts(
     corpus: str, key: str, parse: Callable[[], Iterable[Text]]
 ) -> tuple[Text, ...]:
-    """What `parse` returns, read from the user's cache if it was parsed before.
+    """The result of `parse`, read from the user's cache if it was parsed before.
 
-    A file of another key, or one that is damaged, is not read. Where the cache cannot
-    be written, the texts are parsed each time.
+    A file with another key, or a damaged one, is not read. If the cache cannot be
+    written, the texts are parsed each time.
 
     Args:
       corpus: name of the folder in the cache.
@@ -41,7 +41,7 @@ def kept_texts(
 
 
 def _written(texts: Iterable[Text]) -> bytes:
-    """The digest of the other lines, then a line a text."""
+    """The digest of the other lines, then one line per text."""
     lines = "".join(json.dumps(text) + "\n" for text in texts).encode()
     return hashlib.sha256(lines).hexdigest().encode() + b"\n" + lines
 

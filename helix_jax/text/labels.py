@@ -1,11 +1,11 @@
-"""From the labels of a source to class indices, or to scores.
+"""Class indices or scores from the labels of a source.
 
-Labels that differ in the file stay different. A label is a number only where the file's
-type says so (JSON, Parquet, the hub), or, where labels are texts, if all of them are
-written as Python writes them: whole numbers without a plus, leading zeros, spaces or
-separators are class numbers, so that "1" and "01" are two names; decimals are scores if
-no two of them mean one number, so that "3.1" and "3.10" are two names, and so are
-version numbers as soon as they cannot be told apart as numbers.
+Labels that differ in the file stay different. A label is a number only if the file's
+type says so (JSON, Parquet, the hub) or, where labels are texts, if all of them are
+written as Python writes numbers. Whole numbers without a plus, leading zeros, spaces or
+separators are class numbers; "1" and "01" are thus two names. Decimals are scores if no
+two of them are the same number; "3.1" and "3.10" are thus two names, and so are version
+numbers that cannot be told apart as numbers.
 """
 
 import dataclasses
@@ -51,25 +51,25 @@ def resolve_labels(
 ) -> Labels:
     """Decide what the labels are: names, class numbers or scores.
 
-    Names become the sorted names' indices, unless the class names were given in order.
-    Class numbers 0..C-1 stay as they are; other integers are ranked. Numbers of which
-    one has a fraction are scores, not classes. False and true are the classes 0 and 1.
+    Names become indices into the sorted names, unless the class names are given in
+    order. Class numbers 0..C-1 stay as they are; other integers are ranked. If any
+    number has a fraction, all are scores, not classes. False and true are the classes 0
+    and 1.
 
     Args:
       distinct: the distinct labels by type and value, none of them None.
       first_seen: where each was first seen, for messages.
-      classes: class names in order where they are known.
+      classes: class names in order, if known.
       place: corpus, for messages.
-      numbered: integer labels are places in `classes`, even if these names are
+      numbered: integer labels are indices into `classes`, even if these names are
         numbers too.
 
     Returns:
       Classes with an index for each distinct label, or scores.
 
     Raises:
-      CorpusError: labels are of mixed kinds, unknown to the given classes or readable
-        in two ways among them, too many to be classes, or numbers that a score
-        cannot tell apart.
+      CorpusError: labels are of mixed kinds, not among the given classes or ambiguous
+        among them, too many to be classes, or numbers that a score cannot tell apart.
     """
     kinds = [_kind(label) for label in distinct]
     other = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), None)
@@ -173,7 +173,7 @@ def _given_index(
     classes: tuple[str, ...],
     numbered: bool,
 ) -> list[int]:
-    """Place of each label among given names: all are names, or all are numbers."""
+    """Index of each label among the given names: all are names, or all are numbers."""
     place = {name: i for i, name in enumerate(classes)}
     whole = [_whole(label) for label in distinct]
     numbers = [

@@ -21,7 +21,7 @@ def file_part(path: Path, flags: dict[str, str | None]) -> Part:
       flags: text_column, pair_column, label_column and id_column, or None for each.
 
     Raises:
-      CorpusError: not such a file, or without these columns.
+      CorpusError: the file is of another kind, or lacks these columns.
     """
     name = path.stem
     return Part(name, (_file_source(path, name, "", flags),))
@@ -31,11 +31,11 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
     """A folder of files named after their split, with an optional labels.txt.
 
     Args:
-      folder: where they lie.
+      folder: the folder with the files.
       flags: as for `file_part`.
 
     Raises:
-      CorpusError: another file of a table in it, one split twice, or a labels.txt
+      CorpusError: the folder holds another table, the same split twice, or a labels.txt
         that is not a list of distinct names.
     """
     with os_errors(folder, "be read", CorpusError):
@@ -85,14 +85,14 @@ def folder_part(folder: Path, flags: dict[str, str | None]) -> Part:
 
 
 def _may_be_split(path: Path) -> bool:
-    """Whether an entry that is not a table is called as if it held texts of a split."""
+    """Whether an entry that is not a table is named like the texts of a split."""
     name = path.name.partition(".")[0]
     beside = path.suffix.lower() in (".md", ".py", ".sh", ".log", ".lock", ".yaml")
     return role_of(name) is not None and not beside
 
 
 def _read_class_names(path: Path) -> tuple[str, ...]:
-    """The lines of a file, each a class name as it stands; its number is its place."""
+    """The lines of a file, each a class name as written; its line sets its number."""
     names = read_entries(path, raises=CorpusError)
     while names and not names[-1]:
         names.pop()

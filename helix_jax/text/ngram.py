@@ -8,8 +8,8 @@ The baseline that a trained language model must beat on the same tokens:
 
 where c counts trigrams, n(v w) the distinct tokens before v w and n(w) those before w,
 D is 0 for unseen and one of three discounts for seen 1, 2 and 3 or more times, and
-g is the mass that discounting frees. Vectorised: n-grams are integers, and
-counting is sorting them.
+g is the probability mass that discounting frees. Vectorised: n-grams are integers,
+counted by sorting.
 
 Reference: Chen and Goodman 1999, "An empirical study of smoothing techniques for
 language modeling", section 3 (equations 26-27 for the discounts); Kneser and Ney 1995.
@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Where counts of counts are too few for an estimate, as in KenLM's fallback.
+# Used if counts of counts are too few for an estimate, as in KenLM's fallback.
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 
 
 class TrigramModel(NamedTuple):
-    """A fitted model; index V stands for "before the beginning" in contexts.
+    """A fitted model; in contexts, index V means "before the beginning".
 
     Attributes:
       vocab_size: V.
@@ -126,7 +126,7 @@ def token_log_probabilities(
 def cross_entropy(
     model: TrigramModel, tokens: np.ndarray, *, starts: np.ndarray | None = None
 ) -> float:
-    """Mean of minus the log probability, in nats per token; arguments as above."""
+    """Mean negative log probability, nats per token; see `token_log_probabilities`."""
     log_probabilities = token_log_probabilities(model, tokens, starts=starts)
     if not log_probabilities.size:
         raise ValueError("cross_entropy: expected at least one token, got none.")
@@ -207,7 +207,7 @@ def _discounts(count: np.ndarray) -> np.ndarray:
         return np.array([0.0, *FALLBACK_DISCOUNTS])
     y = n1 / (n1 + 2 * n2)
     found = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    if np.any(found[1:] <= 0):  # counts of counts that do not fall off
+    if np.any(found[1:] <= 0):  # counts of counts that do not decrease
         return np.array([0.0, *FALLBACK_DISCOUNTS])
     return found
 

@@ -7,20 +7,21 @@ A token's state knows the text up to the token's end, so a pair is (x, y) with
 
     y = a token that ends at character e,   x = the first token whose end >= e.
 
-Rules beside it:
+Further rules:
 
 * A token ends at a character only if it completes it. Byte-level tokenizers give each
   token inside a character the whole character's end; of tokens with equal ends the last
-  one counts. So does the last where a tokenizer puts an empty first token.
+  one counts. This also covers tokenizers that put an empty token first.
 * A token that ends at or before character 0 carries no text: special tokens and
   templates have the end -1 (`encode_texts`).
-* An end before an earlier one counts as the furthest end so far: text once read stays
-  read.
-* Where the other side was cut shorter there is no partner and no pair. If it was cut
-  inside a character, its last token is taken to complete it; at most one pair a text.
+* An end before an earlier one counts as the furthest end so far: text that was read
+  stays read.
+* Where the other side was truncated earlier, there is no partner and no pair. If it was
+  cut inside a character, its last token is taken to complete it; this affects at most
+  one pair per text.
 
-Reference: Gorbett and Jana 2026, arXiv 2603.18908, token alignment; the rules beside
-the definition, and the exact mode, are ours.
+Reference: Gorbett and Jana 2026, arXiv 2603.18908, token alignment; the further rules
+and the exact mode are ours.
 """
 
 from collections.abc import Sequence
@@ -35,8 +36,8 @@ class Coverage(NamedTuple):
     Attributes:
       texts: texts of the batch.
       x_tokens, y_tokens: tokens that end at a character.
-      x_paired, y_paired: those of them that are in a pair.
-      pairs: as many as the looped side has paired tokens.
+      x_paired, y_paired: how many of them are in a pair.
+      pairs: number of pairs, equal to the paired tokens of the looped side.
       exact: pairs whose two tokens end at the same character.
     """
 
@@ -54,7 +55,7 @@ class Pairing(NamedTuple):
 
     Attributes:
       text: [M] int64, index of the text in the batch.
-      x, y: [M] int64, position in the text's tokens, special tokens counted, so that
+      x, y: [M] int64, position in the text's tokens, including special tokens, so
         `states[text, x]` are the states of one side.
       coverage: what was paired.
     """
@@ -77,7 +78,7 @@ def pair_tokens(
     Args:
       x_ends: of each text [tokens] integer, the source's ends in characters, as
         `encode_texts(..., with_ends=True)` gives them.
-      y_ends: the same of the target.
+      y_ends: the same for the target.
       loop: "target": one pair for each token of y, x may repeat; "source": one pair
         for each token of x, y may repeat.
       exact: keep only pairs whose tokens end at the same character; then the loop
@@ -87,7 +88,7 @@ def pair_tokens(
       Pairing.
 
     Raises:
-      ValueError: another loop, or sides of different numbers of texts.
+      ValueError: an unknown loop, or sides with different numbers of texts.
     """
     if loop not in ("target", "source"):
         raise ValueError(
@@ -99,7 +100,7 @@ def pair_tokens(
             f"{len(x_ends)} and {len(y_ends)}."
         )
     x, y = _flatten(x_ends, "x"), _flatten(y_ends, "y")
-    # One number a token that orders it by text first, then by end.
+    # One number per token that orders by text first, then by end.
     stride = 1 + max(int(side[0].max(initial=0)) for side in (x, y))
     x_keys, x_text, x_places = _completing(*x, stride)
     y_keys, y_text, y_places = _completing(*y, stride)
@@ -127,7 +128,7 @@ def pair_tokens(
 
 
 def _flatten(ends: Sequence[np.ndarray], side: str) -> tuple[np.ndarray, np.ndarray]:
-    """All ends in a row, [N] int64, and the number of tokens of each text."""
+    """All ends concatenated, [N] int64, and the number of tokens of each text."""
     lengths = np.fromiter((len(one) for one in ends), np.int64, len(ends))
     flat = np.concatenate([np.zeros(0, np.int32), *ends])
     if flat.ndim != 1 or flat.dtype.kind != "i":

@@ -1,10 +1,10 @@
 """Running text cut into texts and documents.
 
-Blank lines end a paragraph. Paragraphs are joined until a text has LEAST_CHARACTERS,
-so that speaker names, headings and one-line answers do not stand alone. A line of the
-form "= Title =" (WikiText) or "<|endoftext|>" begins a new document; where a file has
-neither, every DOCUMENT_TEXTS texts are one document, so that neighbouring paragraphs
-seldom fall into different splits.
+Blank lines end a paragraph. Paragraphs are joined until a text has LEAST_CHARACTERS, so
+that speaker names, headings and one-line answers do not become texts of their own. A
+line of the form "= Title =" (WikiText) or "<|endoftext|>" begins a new document; if a
+file has neither, every DOCUMENT_TEXTS texts are one document, so that neighbouring
+paragraphs seldom fall into different splits.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ def paragraph_texts(lines: Iterable[str]) -> Iterator[tuple[int, int, str]]:
       order, except end-of-text marks.
     """
     document = number = 0
-    text: list[str] = []  # lines of the text that is growing
+    text: list[str] = []  # lines of the current text
     size = 0
     gap = False  # a blank line since the last line
     for line in lines:

@@ -1,4 +1,4 @@
-"""The corpora of the hub that are known by name, each pinned to a commit.
+"""The corpora on the hub that are known by name, each pinned to a commit.
 
 All are Parquet at the pinned commit; none runs a loading script. `trec` is pinned to a
 commit of the hub's own Parquet conversion of its repository.
@@ -11,7 +11,7 @@ from helix_jax.text.columns import Columns
 
 @dataclasses.dataclass(frozen=True)
 class HubSpec:
-    """Where a corpus is on the hub and how it is read.
+    """Where a corpus is on the hub, and how to read it.
 
     Attributes:
       repository: "owner/name".
@@ -19,9 +19,9 @@ class HubSpec:
       revision: commit, or None for the newest.
       splits: hub split -> role "train", "dev" or "test".
       columns: which columns hold what; None to choose by customary names.
-      running_text: the text column is running text, a line or an article a row, to be
+      running_text: the text column is running text, one line or article per row, to be
         cut into texts by `paragraph_texts`.
-      classes: class names, where the label column is plain integers.
+      classes: class names, if the label column is plain integers.
       stream_rows: read at most this many rows, as a stream; None downloads all.
     """
 

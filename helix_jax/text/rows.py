@@ -16,7 +16,7 @@ class Row(NamedTuple):
     Attributes:
       id: unique name; its document is the part before the first '#'.
       text: the text, stripped; "" for a row that has none.
-      label: class name, class number, score or truth value as the source has it, or
+      label: class name, class number, score or Boolean as given by the source, or
         None.
     """
 
@@ -27,11 +27,11 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One official part of a corpus (or all of it), readable again and again.
+    """One official part of a corpus (or all of it), which can be read repeatedly.
 
     Attributes:
       place: its name in messages: a path or a hub id.
-      rows: makes a fresh iterator over the rows, always the same ones.
+      rows: makes a fresh iterator, always over the same rows.
       fractions: shares of its documents that go to fit, select and test.
     """
 
@@ -45,11 +45,11 @@ class Part:
     """A named collection of sources: one corpus, before splitting.
 
     Attributes:
-      name: short name, independent of where the files lie.
+      name: short name, independent of the files' location.
       sources: the official parts.
-      classes: class names in order where they are known beforehand.
+      classes: class names in order, if known beforehand.
       origin: JSON-able record of where it comes from, for the fingerprint.
-      numbered: integer labels are places in `classes`, whatever the names are.
+      numbered: integer labels are indices into `classes`, whatever the names are.
     """
 
     name: str
@@ -81,9 +81,9 @@ def role_of(name: str) -> str | None:
 def role_fractions(roles: set[str]) -> dict[str, tuple[float, float, float]]:
     """How each official split is divided into fit, select and test.
 
-    An official test split is the test split; where there is none the official dev
-    split is. A dev split beside a test split is the select split; otherwise a tenth of
-    the training documents is. A split that stands alone is divided 80/10/10.
+    The official test split is the test split; if there is none, the official dev split
+    is. With a test split, the dev split is the select split; otherwise a tenth of the
+    training documents is. A single split is divided 80/10/10.
 
     Args:
       roles: which of "train", "dev" and "test" the corpus has.

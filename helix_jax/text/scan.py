@@ -1,7 +1,7 @@
-"""One pass over the rows of a corpus: what it keeps of each, and what it drops.
+"""One pass over the rows of a corpus: what is kept of each row, and what is dropped.
 
-37 bytes per row stay in memory, never the texts. Hashes have 64 bits: among ten
-million rows the chance that any two different texts are mistaken for equal is 3e-6.
+37 bytes per row stay in memory, never the texts. Hashes have 64 bits: among ten million
+rows the probability that any two different texts are mistaken for equal is 3e-6.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class Scan:
       split: [N] int8, place in SPLITS, or DROPPED for an empty text.
       id: [N] uint64, hash of the id.
       document: [N] uint64, hash of the document's id.
-      content: [N] uint64, hash of the text up to case and whitespace.
+      content: [N] uint64, hash of the text, ignoring case and whitespace.
       digest: [N] uint64, hash of id, text and label as they are.
       code: [N] int32, place in `distinct`, or -1 without a label.
       distinct: the distinct labels in the order of appearance.
@@ -97,16 +97,16 @@ def _content_hash(text: str) -> int:
 
 
 def row_digest(row: Row) -> int:
-    """64-bit hash of all that a row says."""
+    """64-bit hash of a row's whole content."""
     label = int(row.label) if isinstance(row.label, bool) else row.label
     content = f"{row.id}\0{row.text}\0{label!r}"
-    if content.count("\0") > 2:  # then lengths tell where the parts end
+    if content.count("\0") > 2:  # lengths then tell where the parts end
         content = f"\0{len(row.id)}\0{len(row.text)}\0{content}"
     return _hash(content)
 
 
 def drop_duplicates(split: np.ndarray, content: np.ndarray) -> None:
-    """Of equal texts keep one: in the test split if there is one, else in select."""
+    """Keep one of equal texts: from test if possible, else select, else fit."""
     rows = np.flatnonzero(split != DROPPED)
     # Later splits first; within a split the order of the source.
     order = rows[np.lexsort((rows, -split[rows].astype(int), content[rows]))]

@@ -1,14 +1,14 @@
 """The bytes that each token of a vocabulary stands for in running text.
 
-Read from the JSON of a fast tokenizer's backend, never from its name: the steps of its
-decoder, applied to one token in the middle of a text, give the token's bytes; its
-normalizer and pre-tokenizer say whether a space is put before the first word and what a
-text loses.
+They are read from the JSON of a fast tokenizer's backend, never inferred from its name:
+the steps of its decoder, applied to one token in the middle of a text, give the token's
+bytes; its normalizer and pre-tokenizer tell whether a space is put before the first
+word and what a text loses.
 
     byte level       each character is a byte of GPT-2's alphabet (gpt2, qwen, llama 3)
     sentencepiece    U+2581 is a space, <0xNN> a byte (llama, mistral, gemma, t5)
     WordPiece        a token without ## begins with a space (bert)
-    no decoder       a token is what it says (plain characters)
+    no decoder       a token is its own characters
 
 Reference: huggingface/tokenizers 0.23, decoders/; Radford et al. 2019 (the byte
 alphabet). The record is ours.
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Normalizers, and pre-tokenizers that drop text, beside the words for what is lost.
+# Normalizers, and pre-tokenizers that drop text -> words for what is lost.
 _LOSSES = {
     "NFC": "Unicode forms (NFC)",
     "NFD": "Unicode forms (NFD)",
@@ -57,16 +57,16 @@ _UTF8 = [byte for byte in range(0xF5) if byte not in (0xC0, 0xC1)]  # the rest i
 class TokenBytes(NamedTuple):
     """The bytes of a tokenizer's ids.
 
-    The pieces of a text's tokens, joined, are the UTF-8 bytes of the text, behind one
-    space if `dummy_space`, unless the text holds what `loses` names or the spelling of
-    a special token. Tokenizers of the sentencepiece kind also read U+2581 as a space.
+    The joined pieces of a text's tokens are the UTF-8 bytes of the text, preceded by
+    one space if `dummy_space`, unless the text holds what `loses` names or the spelling
+    of a special token. Sentencepiece tokenizers also read U+2581 as a space.
 
     Attributes:
       pieces: for each id its bytes; None for special tokens, the unknown token and ids
         that no token has. A piece may end inside a UTF-8 character.
-      byte_ids: [256] int32, the id that stands for this byte alone, -1 where none does.
+      byte_ids: [256] int32, the id that stands for this byte alone, -1 if none does.
       dummy_space: the first word of a text gets a space that is not in the text.
-      loses: what of a text is lost, in words; empty for a lossless tokenizer.
+      loses: what a text loses, in words; empty for a lossless tokenizer.
     """
 
     pieces: list[bytes | None]
@@ -110,7 +110,7 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
     pieces: list[bytes | None] = [None] * (1 + max(vocabulary.values(), default=-1))
     fallback = set()
     for token, index in vocabulary.items():
-        if index in added:  # searched for in the text itself, so it is what it says
+        if index in added:  # matched in the raw text, so it is its own bytes
             special = added[index]["special"]
             pieces[index] = None if special else added[index]["content"].encode()
         elif token != unknown:
@@ -130,7 +130,7 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
     if optional:
         loses.append("a space at the start")
     kept = [one for one in added.values() if not one["special"]]
-    # Prepend also puts its space after every added token that a text holds.
+    # Prepend also puts its space after every added token in a text.
     if (kept and _has(before, "Prepend")) or any(
         one["lstrip"] or one["rstrip"] for one in kept
     ):
@@ -154,7 +154,7 @@ _ALPHABET = _byte_alphabet()
 
 
 def _steps(part: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """The steps of a normalizer, pre-tokenizer or decoder, sequences unfolded."""
+    """The steps of a normalizer, pre-tokenizer or decoder, with sequences flattened."""
     if part is None:
         return
     inner = [part.get(name) for name in ("decoders", "normalizers", "pretokenizers")]
@@ -169,7 +169,7 @@ def _has(steps: Sequence[dict[str, Any]], kind: str) -> bool:
 
 
 def _check_steps(steps: Sequence[dict[str, Any]]) -> None:
-    """Refuse a decoder that is more than a sum over tokens, beyond the first space."""
+    """Refuse a decoder that does not act token by token, the first space aside."""
     kinds = [step["type"] for step in steps]
     for place, step in enumerate(steps):
         known = step["type"] in (
@@ -214,12 +214,12 @@ def _piece(token: str, steps: Sequence[dict[str, Any]]) -> bytes:
 def _dummy_space(
     steps: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]
 ) -> tuple[bool, bool]:
-    """Whether a text gets a space before it, and whether only where it has none."""
+    """Whether a text gets a leading space, and whether only if it has none."""
     if _has(steps, "WordPiece"):
         return True, False
     if any(step["type"] == "Prepend" for step in before):
         return True, False
-    # Both of these look whether the text begins with a space already.
+    # Both of these check whether the text already begins with a space.
     optional = any(
         step.get("add_prefix_space", False)
         if step["type"] == "ByteLevel"

@@ -1,4 +1,4 @@
-"""Every pair of several tokenizers on the same texts, each encoded once a tokenizer."""
+"""Every pair of several tokenizers on the same texts, encoded once per tokenizer."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,10 +35,10 @@ class PairCounts(NamedTuple):
 
 
 class Likeness(NamedTuple):
-    """How alike two tokenizers are.
+    """How similar two tokenizers are.
 
     Attributes:
-      jaccard: spelling of SPELLINGS -> of the vocabularies.
+      jaccard: spelling of SPELLINGS -> Jaccard index of the vocabularies.
       match: rate of RATES -> share of tokens that match, with its interval.
     """
 
@@ -57,7 +57,7 @@ def likeness(
 
     Args:
       counts: from `count_matches`.
-      pair: two names of it, the target's last.
+      pair: the names of two tokenizers, the target's last.
       documents: [N] document of each text.
       resamples: of the bootstrap over documents.
 
@@ -79,7 +79,7 @@ def likeness(
 def count_matches(
     tokenizers: Mapping[str, Any], batches: Iterable[Sequence[str]]
 ) -> PairCounts:
-    """What `match_counts` says of every pair, over all texts in their order.
+    """The `match_counts` of every pair, over all texts in order.
 
     Args:
       tokenizers: name -> fast tokenizer; in a pair the later one is the target.

@@ -28,10 +28,10 @@ class Encoded(NamedTuple):
 
     @property
     def known_ends(self) -> list[np.ndarray]:
-        """`ends`, where they were asked for.
+        """`ends`, if they were requested.
 
         Raises:
-          ValueError: they were not.
+          ValueError: they were not requested.
         """
         if self.ends is None:
             raise ValueError(
@@ -45,8 +45,8 @@ def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
     """A copy of the tokenizer's Rust backend that truncates and does not pad.
 
     The copy leaves the caller's settings alone and skips the Python layer, which
-    costs more than the tokenisation of short texts. Its offsets are those of all that
-    a token has read, white space at its ends included, also where the tokenizer's own
+    costs more than tokenising short texts. Its offsets span everything that a token
+    covers, including white space at its ends, even if the tokenizer's own offsets
     leave that out (trim_offsets).
 
     Args:
@@ -77,10 +77,10 @@ def private_tokenizer(tokenizer: Any, *, max_tokens: int) -> Tokenizer:
 
 
 def copy_backend(backend: Tokenizer) -> Tokenizer:
-    """A tokenizer of the same ids and offsets that neither pads nor truncates.
+    """A tokenizer with the same ids and offsets that neither pads nor truncates.
 
-    Changing the copy does not change the original. The vocabulary, which
-    nobody changes, is held once: writing and reading 262,144 entries takes a second.
+    Changing the copy does not change the original. They share the vocabulary, which is
+    never changed: writing and reading 262,144 entries would take a second.
     """
     copy = Tokenizer(backend.model)
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
@@ -94,7 +94,7 @@ def copy_backend(backend: Tokenizer) -> Tokenizer:
 
 
 def _untrimmed(post_processor: Any) -> Any:
-    """The same post-processor, with offsets as they are."""
+    """The same post-processor, without trimming of offsets."""
     text = post_processor.__getstate__().decode()
     if '"trim_offsets":true' not in text:
         return post_processor
@@ -106,16 +106,16 @@ def _untrimmed(post_processor: Any) -> Any:
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """16 hex digits of all that changes ids: the JSON without padding and truncation.
+    """16 hex digits of all that affects ids: the JSON without padding and truncation.
 
-    Whether spellings of special tokens are plain text is not in the JSON; it counts
-    where it is so.
+    Whether spellings of special tokens are encoded as plain text is not in the JSON; it
+    is added if it is true.
     """
     backend = tokenizer.backend_tokenizer
     return _fingerprint_of(backend.to_str(), backend.encode_special_tokens)
 
 
-@functools.lru_cache(maxsize=2)  # of two sides; the JSON of a large one has 20 MB
+@functools.lru_cache(maxsize=2)  # two sides; the JSON of a large one has 20 MB
 def _fingerprint_of(text: str, encode_special_tokens: bool) -> str:
     record = json.loads(text)
     record["padding"] = record["truncation"] = None

@@ -1,4 +1,4 @@
-"""The language reference that comes with Python, as pydoc holds it: embedded prose."""
+"""The language reference that comes with Python, as stored by pydoc: embedded prose."""
 
 import functools
 import hashlib
@@ -7,15 +7,15 @@ import platform
 from helix_jax.errors import CorpusError
 from helix_jax.types import Text
 
-LEAST_WORDS = 8  # fewer are headings and grammar
+LEAST_WORDS = 8  # shorter paragraphs are headings and grammar
 
 
 @functools.cache
 def read_topics() -> tuple[Text, ...]:
-    """Every paragraph of some words, once; a topic is a document.
+    """Every paragraph of at least LEAST_WORDS words, once; a topic is a document.
 
     Raises:
-      CorpusError: this Python was installed without them.
+      CorpusError: this Python was installed without the topics.
     """
     try:
         from pydoc_data.topics import topics

@@ -16,7 +16,7 @@ class CorpusView:
       corpus: the texts.
       name: of the view.
       change: text -> text, or None to leave it out; the id stays.
-      record: JSON-able record of what `change` does, for fingerprints.
+      record: JSON-able description of what `change` does, for fingerprints.
     """
 
     corpus: Corpus
@@ -31,7 +31,7 @@ class CorpusView:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The corpus's counts: upper bounds where the view leaves texts out."""
+        """The corpus's counts: upper bounds if the view leaves texts out."""
         return self.corpus.counts
 
     def read(self, split: str) -> Iterator[Text]:
@@ -45,10 +45,10 @@ def halves(corpus: Corpus, *, words: int) -> tuple[CorpusView, CorpusView]:
 
     Args:
       corpus: the texts.
-      words: a text with fewer in either half is left out of both.
+      words: a text with fewer words in either half is left out of both.
 
     Returns:
-      Views named NAME-first and NAME-second, with equal ids in equal order.
+      Views named NAME-first and NAME-second, with the same ids in the same order.
     """
 
     def half(number: int) -> CorpusView:

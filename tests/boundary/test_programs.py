@@ -215,7 +215,7 @@ def place_of_something_else(program, folder):
     (folder / "thesis" / "thesis.tex").write_text("\\begin")
     if program.name != "report":  # its page may lie beside other files
         words = [f"--{program.place}={folder / 'thesis'}"]
-        return words, ["thesis.tex", "no work directory"]
+        return words, ["thesis.tex", "not a work directory"]
 
 
 def place_of_other_flags(program, folder):
@@ -599,7 +599,7 @@ def test_flags_of_generate_that_do_not_go_together(
         ("fit", ["--data=docstrings,"], "a name is empty"),
         ("replicate", ["--claims=gravity"], "gravity"),
         ("replicate", ["--shared=none"], "--shared=none"),
-        ("report", ["--workdirs=none"], "--workdirs=none is no folder"),
+        ("report", ["--workdirs=none"], "--workdirs=none is not a folder"),
     ],
 )
 @pytest.mark.slow

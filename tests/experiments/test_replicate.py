@@ -141,7 +141,7 @@ def test_a_real_claim_on_real_data(tmp_path, shared):
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(RunError, match="is no folder"):
+    with pytest.raises(RunError, match="is not a folder"):
         run(ReplicateConfig(workdir=str(tmp_path / "w"), shared=str(tmp_path / "no")))
     with pytest.raises(
         RunError, match="--preset must be local, pebble or paper, got 'large'"

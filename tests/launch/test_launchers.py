@@ -58,7 +58,7 @@ def calls(folder, name):
         (["--workdir=x"], "no experiment is named"),
         (["classfy", "--workdir=x"], "no experiment classfy"),
         (["states", "--workdir=x"], "no experiment states"),
-        (["classify", "--workdir=x", "--final_norm", "False"], "'False' is no flag"),
+        (["classify", "--workdir=x", "--final_norm", "False"], "'False' is not a flag"),
         (["classify", "--workdir=hf://b/x"], "--workdir is a folder of the machine"),
         (["classify", "--workdir=gs:/b/x"], "--workdir is a folder of the machine"),
         (["../launch/sweep", "--workdir=x"], "no experiment ../launch/sweep"),

@@ -94,7 +94,7 @@ def test_a_malformed_sweep_is_refused(sweep, said):
         ([*FIT, "--", "--source=a"], "missing: --target"),
         ([*FIT, "--", "--tiny", "x"], "'x'"),
         ([*FIT, "--", "--workdir=v"], "given twice"),
-        ([*FIT, "--select=test/r2", "--", "--tiny"], "no number of the select split"),
+        ([*FIT, "--select=test/r2", "--", "--tiny"], "not a number of the select"),
         (
             [*FIT, "--grid=data=a/b,a_b", "--", "--tiny"],
             "would both write to w/data=a_b",
@@ -203,7 +203,7 @@ def outcomes():
 def test_the_best_setting_is_chosen_on_the_select_split(tmp_path):
     found = outcomes()
     assert select_name(found, "") == "fit/select_r2"
-    with pytest.raises(RunError, match="no number of the select split"):
+    with pytest.raises(RunError, match="not a number of the select split"):
         select_name(found, "test/r2")
     with pytest.raises(RunError, match="did you mean fit/select_r2"):
         select_name(found, "fit/select_r3")

@@ -178,7 +178,11 @@ def test_a_page_opens_with_answer_and_figure_and_folds_the_samples_at_its_end(
     page = run(ReportConfig(workdirs=(str(workdir),), output=str(output))).read_text()
     body = page[page.index("<body>") :]
     order = ["It is 51.2%.", "A to B, 40 texts.", ">Bars</h3>", "Accuracy</h3>"]
-    order += ["<details><summary>Texts: 1, folded", "Once &lt;upon", "How it was made"]
+    order += [
+        "<details><summary>Texts: 1, collapsed",
+        "Once &lt;upon",
+        "How it was made",
+    ]
     places = [body.index(one) for one in order]
     assert places == sorted(places)
     assert body.index("<svg") < body.index("<table")

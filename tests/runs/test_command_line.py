@@ -67,7 +67,7 @@ def test_every_spelling_of_a_flag():
         (["--prompt", "Once", "upon"], "write --prompt='Once upon'"),
         (["--limit", "3", "4"], "--limit takes one number"),
         (["classify", "--limit=3"], "'classify' at the start"),
-        (["--final_norm", "a", "--names=x", "b"], "2 words are no part of a flag"),
+        (["--final_norm", "a", "--names=x", "b"], "2 words are not part of a flag"),
         (["-", "--limit=3"], "'-' at the start"),
     ],
 )

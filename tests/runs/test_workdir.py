@@ -79,14 +79,14 @@ def test_another_experiment_is_refused(tmp_path):
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(RunError, match="no work directory"):
+    with pytest.raises(RunError, match="not a work directory"):
         open_run(tmp_path, Config())
 
 
 @pytest.mark.parametrize("config", ['{"kind": "affine_map"}', "{}"])
 def test_the_config_of_something_else_is_refused(tmp_path, config):
     (tmp_path / "config.json").write_text(config)
-    with pytest.raises(RunError, match="no work directory"):
+    with pytest.raises(RunError, match="not a work directory"):
         open_run(tmp_path, Config())
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
