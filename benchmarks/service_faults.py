@@ -190,7 +190,7 @@ def main(_: list[str]) -> None:
         f"over {CONNECTIONS} connections, seed {SEED.value}. A wrong map, answer, "
         "charge or reply would have ended the run."
     )
-    title = "A service that is killed, and asked what nobody asks"
+    title = "A service that is killed, and sent malformed requests"
     header = ["what", "found"]
     print(write_results("service_faults", title, header, table, notes, not TINY.value))
 
