@@ -40,7 +40,7 @@ SILOS = integers_flag("silos", [3, 8], "silos of a sum")
 WIDTHS = integers_flag("widths", [256, 768], "widths of source and target")
 ROWS = flags.DEFINE_integer("rows", 2000, "rows of each silo", lower_bound=2)
 TINY = flags.DEFINE_bool("tiny", False, "3 silos of width 4")
-_SAID = r"([\d,]+) bytes sent, ([\d.]+) s since all had come \(([\d.]+) s"
+_SAID = r"([\d,]+) bytes sent, ([\d.]+) s since all had joined \(([\d.]+) s"
 CLOCK = 100  # ticks of /proc a second
 
 
