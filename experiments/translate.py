@@ -11,7 +11,7 @@ kind that the map was calibrated on (docs/maps.md).
 
 Memory does not grow with the file. A killed run resumes after the last whole part.
 
-Cost: two busy cores, width 768 to 384: some 0.6 GB of npy or 0.3 GB of Parquet a
+Cost: two cores, width 768 to 384: some 0.4 to 0.6 GB of npy or 0.3 GB of Parquet a
 second, read and written; see docs/maps.md.
 """
 
