@@ -1,7 +1,7 @@
-"""The encrypted layer: two parties use a linear map without showing data or weights.
+"""The encrypted layer: two parties apply a linear map and keep data and weights secret.
 
 A `Client` holds a CKKS key and encrypts; a `Provider` holds weights and evaluates on
-ciphertexts; bytes go between them. Only `Client` needs Pyfhel.
+ciphertexts; they exchange bytes. Only `Client` needs Pyfhel.
 """
 
 from typing import TYPE_CHECKING

@@ -1,13 +1,14 @@
-"""Differential privacy of Gaussian noise, counted.
+"""Accounting of the differential privacy that Gaussian noise gives.
 
-Neighbours are data sets of the same n rows of which one is replaced by another (bounded
-differential privacy), so that n is public. Noise of standard deviation sigma on a
-vector that such a replacement moves by at most Delta is rho-zCDP with
+Two data sets of n rows are neighbours if they differ in one row (bounded differential
+privacy), so n is public. Noise of standard deviation sigma on a vector that replacing
+one row moves by at most Delta is rho-zCDP with
 
     rho = Delta^2 / (2 sigma^2),
 
-and rhos of several releases add up, whatever each was chosen by. That is so of discrete
-Gaussian noise on integers too, which is what is drawn here: `discrete_gaussian`.
+and the rhos of several releases add up, even if later ones are chosen in view of
+earlier ones. The same holds for discrete Gaussian noise on integers, which is what the
+protocols draw: `discrete_gaussian`.
 
 Reference: Bun and Steinke 2016, arXiv 1605.02065, proposition 1.6 and lemma 1.7;
   Canonne, Kamath, Steinke 2020, arXiv 2004.00010, theorem 14 (discrete noise in
@@ -21,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import optimize, special
 
-_LEAST, _MOST = 1e-12, 1e6  # of rho
+_LEAST, _MOST = 1e-12, 1e6  # limits of rho
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Privacy:
     """A limit on what an owner's rows reveal: (epsilon, delta)-differential privacy.
 
     Attributes:
-      epsilon: positive and finite; no privacy is None in place of this record.
+      epsilon: positive and finite; for no privacy, use None in place of this record.
       delta: above 0, and below 1 / n for n rows.
-      share: of its rho, that one release may spend; several add up.
+      share: of the total rho that one release spends; several releases add up.
     """
 
     epsilon: float
@@ -39,23 +40,23 @@ class Privacy:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that promise nothing."""
+        """Refuse values that guarantee nothing."""
         if not 0 < self.share <= 1:
             raise ValueError(f"privacy: share needs 0 to 1, got {self.share}.")
         most_rho(self.epsilon, self.delta)
 
     @property
     def total_rho(self) -> float:
-        """zCDP of all releases together."""
+        """rho of all releases together."""
         return most_rho(self.epsilon, self.delta)
 
     @property
     def rho(self) -> float:
-        """zCDP of one release."""
+        """rho of one release."""
         return self.share * self.total_rho
 
     def require_rows(self, rows: int) -> None:
-        """Raise where delta could be kept by giving one row of n away.
+        """Refuse a delta that would allow revealing one of n rows completely.
 
         Raises:
           ValueError: delta is 1 / n or more.
@@ -68,7 +69,7 @@ class Privacy:
 
 
 def zcdp_delta(rho: float, epsilon: float) -> float:
-    """The delta with which rho-zCDP is (epsilon, delta)-differentially private.
+    """A delta for which rho-zCDP implies (epsilon, delta)-differential privacy.
 
         delta = inf over alpha > 1 of e^((alpha - 1)(alpha rho - epsilon))
                 (1 - 1 / alpha)^alpha / (alpha - 1)
@@ -78,10 +79,10 @@ def zcdp_delta(rho: float, epsilon: float) -> float:
       epsilon: not negative.
 
     Returns:
-      An upper bound, for discrete noise as well; at most 1.
+      An upper bound, at most 1; valid for discrete noise too.
 
     Raises:
-      ValueError: numbers that cannot be.
+      ValueError: rho or epsilon is out of range.
 
     Reference: Canonne, Kamath, Steinke 2020, arXiv 2004.00010, section 2.3,
       corollary 13.
@@ -96,7 +97,7 @@ def zcdp_delta(rho: float, epsilon: float) -> float:
             - math.log(order - 1)
         )
 
-    # Every order is a bound; the best is near (epsilon + rho) / (2 rho).
+    # Every order gives a bound; the best order is near (epsilon + rho) / (2 rho).
     near = math.log(max((epsilon + rho) / (2 * rho) - 1, 1e-3))
     found = optimize.minimize_scalar(
         log_delta, bounds=(near - 6, near + 6), method="bounded"
@@ -109,15 +110,15 @@ def gaussian_delta(rho: float, epsilon: float) -> float:
 
         delta = Phi(mu / 2 - epsilon / mu) - e^epsilon Phi(-mu / 2 - epsilon / mu)
 
-    For comparison: sigma is some 7% less than by `zcdp_delta`, but there is no such
-    theorem for discrete noise in several dimensions.
+    For comparison only: it needs a sigma about 7% smaller than `zcdp_delta` does, but
+    there is no such theorem for discrete noise in several dimensions.
 
     Args:
       rho: of zCDP, positive.
       epsilon: not negative.
 
     Raises:
-      ValueError: numbers that cannot be.
+      ValueError: rho or epsilon is out of range.
 
     Reference: Balle and Wang 2018, arXiv 1805.06530, theorem 8.
     """
@@ -134,7 +135,7 @@ def most_rho(
     *,
     delta_of: Callable[[float, float], float] = zcdp_delta,
 ) -> float:
-    """The largest rho that is (epsilon, delta)-differentially private.
+    """The largest rho for which rho-zCDP is (epsilon, delta)-differentially private.
 
     Args:
       epsilon: positive and finite.
@@ -142,14 +143,14 @@ def most_rho(
       delta_of: `zcdp_delta`, or `gaussian_delta` for continuous noise.
 
     Returns:
-      rho; sigma is Delta / sqrt(2 rho).
+      rho; the noise then has sigma = Delta / sqrt(2 rho).
 
     Raises:
-      ValueError: numbers that cannot be.
+      ValueError: epsilon or delta is out of range, or they need too much noise.
     """
     if not (0 < epsilon < math.inf and 0 < delta < 1):
         raise ValueError(
-            "privacy needs an epsilon above 0 and finite and a delta above 0 and below "
+            "privacy: epsilon must be positive and finite, and delta above 0 and below "
             f"1, got {epsilon:g} and {delta:g}."
         )
     low, high = _LEAST, _MOST
@@ -158,7 +159,7 @@ def most_rho(
             f"privacy: epsilon {epsilon:g} and delta {delta:g} need too much noise "
             "to be useful; raise them."
         )
-    while high / low > 1 + 1e-12:  # ends at a rho that is private
+    while high / low > 1 + 1e-12:  # low always is private
         middle = math.sqrt(low * high)
         private = delta_of(middle, epsilon) <= delta
         low, high = (middle, high) if private else (low, middle)

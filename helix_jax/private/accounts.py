@@ -14,18 +14,18 @@ from helix_jax.types import Array
 
 
 class PublicKey:
-    """A client's public keys: encryptions for their owner, whose messages it verifies.
+    """A client's public keys: they encrypt for the client and verify its messages.
 
     Attributes:
       profile: of the ring.
-      public: (seed, b).
-      verifying: of its owner's signatures.
-      key: 16 bytes, its name: a hash of all.
-      proved: its proof was checked, where the profile asks for one.
+      public: (seed, b), the encryption key.
+      verifying: 32 bytes, the key that verifies the client's signatures.
+      key: 16 bytes, its name: a hash of both keys.
+      proved: whether the proof was checked, or the profile requires none.
     """
 
     def __init__(self, public: Seeded, verifying: bytes, profile: Profile):
-        """Take an encryption of zero, [1, L, N], at its word."""
+        """Take an encryption of zero, [1, L, N], without a proof."""
         self.profile, self.public, self.verifying = profile, public, verifying
         self.proved = not profile.guarded
         self._a = sampling.uniform_residues(public.seed, (1,), profile, "key")[0]
@@ -33,7 +33,7 @@ class PublicKey:
 
     @classmethod
     def from_bytes(cls, bundle: bytes, profile: Profile) -> "PublicKey":
-        """Read a client's bundle and, where answers have masks, check its proof.
+        """Read a client's bundle and, in a guarded profile, check its proof.
 
         Raises:
           ProtocolError: it is malformed, or its proof does not hold.
@@ -56,10 +56,10 @@ class PublicKey:
 
     @classmethod
     def admissible(cls, bundle: "bytes | PublicKey", profile: Profile) -> "PublicKey":
-        """What a provider may register: a bundle, or a key that was read from one.
+        """The key that a provider may register, from a bundle or read from one before.
 
         Raises:
-          ProtocolError: as `from_bytes`; a key of another profile, or without proof.
+          ProtocolError: as `from_bytes`, or the key is of another profile or unproved.
         """
         if not isinstance(bundle, PublicKey):
             return cls.from_bytes(bundle, profile)
@@ -67,7 +67,7 @@ class PublicKey:
             raise ProtocolError(
                 f"key: it is of profile {bundle.profile.name!r} and "
                 f"{'proved' if bundle.proved else 'not proved'}; read a bundle of "
-                f"profile {profile.name!r} by PublicKey.from_bytes."
+                f"profile {profile.name!r} with PublicKey.from_bytes."
             )
         return bundle
 
@@ -98,14 +98,14 @@ class PublicKey:
 
 
 class Account:
-    """One client key.
+    """A provider's record of one client key.
 
     Attributes:
-      key: encrypts masks for it, and verifies its messages.
-      pool: its masks, where they are prepared.
-      identity: of the client that it belongs to.
-      desk: its labels, where the policy is "label".
-      budget: bits that its owner may have, in place of the provider's; None: that.
+      key: the public key, which encrypts masks and verifies messages.
+      pool: its prepared masks; None if none are prepared.
+      identity: of the client that the key belongs to.
+      desk: its labels if the policy is "label"; otherwise None.
+      budget: bits that its owner may have; None for the provider's own budget.
     """
 
     def __init__(
@@ -120,10 +120,10 @@ class Account:
         self.identity, self._until = ticket
 
     def renew(self, ticket: Ticket) -> None:
-        """Take a later ticket.
+        """Accept another ticket for this key; the later expiry counts.
 
         Raises:
-          KeyRoleError: it is of another identity.
+          KeyRoleError: the ticket is of another identity.
         """
         require_same(ticket.identity, self.identity)
         self._until = max(self._until, ticket.until)
@@ -132,16 +132,16 @@ class Account:
         """Refuse a client whose ticket has expired.
 
         Raises:
-          KeyRoleError: it has ended.
+          KeyRoleError: the ticket has expired.
         """
         require_current(self._until)
 
 
 def require_same(identity: str, known: str) -> None:
-    """Refuse a key of another identity than it was registered by.
+    """Refuse a ticket whose identity is not the one that the key belongs to.
 
     Raises:
-      KeyRoleError: it is another.
+      KeyRoleError: the identities differ.
     """
     if identity != known:
         raise KeyRoleError(
@@ -151,10 +151,10 @@ def require_same(identity: str, known: str) -> None:
 
 
 def require_current(until: float) -> None:
-    """Refuse who was admitted until then only.
+    """Refuse a client whose ticket ended at `until`, in seconds since 1970.
 
     Raises:
-      KeyRoleError: that has passed.
+      KeyRoleError: that time has passed.
     """
     if time.time() > until:
         raise KeyRoleError(

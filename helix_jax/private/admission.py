@@ -2,11 +2,11 @@
 
     ticket = (admission, key, until, identity), signed by the provider
 
-Keys are free: whoever is counted by key alone makes another. So the provider, or its
-desk, gives a ticket to whom it knows, for the one key that this person names, and its
-services count by the identity that the ticket says. A key is named by a hash of its
-content, which holds the key that its messages are signed by: nobody else can ask under
-that name.
+Keys cost nothing: a client that is counted only by its key can make another. So the
+provider, or its desk, issues tickets to clients that it knows, each for one key that
+the client names, and its services count usage by the identity in the ticket. A key's
+name is a hash of its content, which includes the key that verifies its messages, so
+nobody else can send queries under that name.
 """
 
 import hashlib
@@ -34,8 +34,8 @@ class Ticket(NamedTuple):
     """The content of a ticket.
 
     Attributes:
-      identity: that its holder is counted as.
-      until: seconds since 1970, when it ends.
+      identity: under which the holder's usage is counted.
+      until: when the ticket expires, in seconds since 1970.
     """
 
     identity: str
@@ -43,7 +43,7 @@ class Ticket(NamedTuple):
 
 
 class Admission:
-    """Gives tickets, and reads those that it gave.
+    """Issues tickets, and checks those that it issued.
 
     Attributes:
       name: 16 bytes, a hash of the key that verifies its tickets.
@@ -53,8 +53,9 @@ class Admission:
         """Read the signing key, or make one.
 
         Args:
-          path: the file of the key, 32 bytes that nobody else may read; made where
-            there is none. None makes a key in memory, whose tickets end with it.
+          path: the file of the key, 32 bytes that nobody else may read; created if it
+            is missing. None makes a key in memory, and its tickets are valid only as
+            long as this object lives.
 
         Raises:
           ProtocolError: the file cannot be read, is not a key, or others may read it.
@@ -67,16 +68,17 @@ class Admission:
         self.name = hashlib.sha256(self._verifying).digest()[:_NAME_BYTES]
 
     def issue(self, identity: str, key: bytes, *, seconds: float) -> bytes:
-        """A ticket for a client's key.
+        """Issue a ticket for a client's key.
 
         Args:
-          identity: whom its holder is counted as; to be told from others by whoever
-            calls this.
+          identity: under which the holder's usage is counted; the caller must tell
+            holders apart.
           key: 16 bytes, the name of the client's key (`Client.key`).
-          seconds: that the ticket holds from now on.
+          seconds: for which the ticket is valid, from now on.
 
         Raises:
-          ValueError: no identity, no name of a key, or no time.
+          ValueError: the identity is empty, too long or not printable, `key` is not
+            the name of a key, or `seconds` is not positive and finite.
         """
         check_identity(identity)
         written = identity.encode()
@@ -98,7 +100,7 @@ class Admission:
 
         Raises:
           ProtocolError: it is malformed.
-          KeyRoleError: it was not given here, is for another key, or has ended.
+          KeyRoleError: it was not issued here, is for another key, or has expired.
         """
         least = _HEADER.size + signatures.SIGNATURE_BYTES
         if not isinstance(ticket, bytes | bytearray) or len(ticket) < least:
@@ -109,7 +111,7 @@ class Admission:
         magic, version, admission, holder, until, length = start
         if (magic, version) != (_MAGIC, _VERSION):
             raise ProtocolError(
-                "ticket: this is not a ticket, or one of another release."
+                "ticket: this is not a ticket, or it is one of another release."
             )
         digest = _digest(body)
         if admission != self.name or not signatures.is_signed(
@@ -133,11 +135,11 @@ class Admission:
 
 
 def admit(admission: Admission | None, ticket: bytes | None, key: bytes) -> Ticket:
-    """The owner of a key; without an admission the key itself, for ever.
+    """The content of a key's ticket; without an admission, the key itself for ever.
 
     Raises:
-      ProtocolError: the ticket is malformed, or nobody here can read it.
-      KeyRoleError: there is none, or it does not admit this key.
+      ProtocolError: the ticket is malformed, or there is no admission to check it.
+      KeyRoleError: the ticket is missing, or does not admit this key.
     """
     if admission is not None:
         if ticket is None:

@@ -1,9 +1,10 @@
-"""Answers as words: ciphertexts modulo q rounded to multiples of q / 2^40, and opened.
+"""Answers as words: rounding ciphertexts to multiples of q / 2^40, and decryption.
 
 A pair (c0, c1) becomes (round(2^40 c0 / q), round(2^40 c1 / q)), and c0 keeps only the
 coefficients that hold results. The key holder scales the words to the first primes of
-q and decrypts there. What rounding adds to a phase is q / 2^40 times half of one plus
-the secret's sum over random halves: about 15 q / 2^40 for N = 4096.
+q and decrypts modulo their product. Rounding adds (r0 + r1 s) q / 2^40 to a phase,
+where r0 and the coefficients of r1 are at most 1/2: a standard deviation of about
+15 q / 2^40 for N = 4096.
 
 Reference: modulus switching: Brakerski, Gentry, Vaikuntanathan 2012, eprint 2011/277,
   section 3.1; to a power of two: ours.
@@ -54,7 +55,7 @@ def open_words(
 
 
 def _opening(profile: Profile) -> Profile:
-    """The ring of the first primes that together are well above a word."""
+    """The ring of the fewest first primes whose product is well above a word."""
     count = 1
     while math.prod(profile.primes[:count]) < 2**8 * WORD:
         count += 1

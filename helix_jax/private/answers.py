@@ -1,8 +1,9 @@
-"""The payload of an answer: its parts, one after the other, packed and opened.
+"""The payload of an answer: its parts are packed and decrypted one after the other.
 
-A part holds the answers to one group of queries from some of a plan's ciphertexts. Its
-numbers are words (results, then second parts, query by query) or, in a profile that
-does not round, the residues of both parts of every ciphertext, transformed.
+A part holds some of a plan's answer ciphertexts for one group of queries. Its numbers
+are words (for each query the results, then the second parts of the ciphertexts) or, in
+a profile that does not round, the transformed residues of both parts of every
+ciphertext.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def payload_length(plan: Plan, profile: Profile, queries: int) -> int:
 
 
 def pack_words(first: Array, second: Array, answers: int, results: int) -> bytes:
-    """A part of words [B, a, r] and [B, a, N], of which so many are used."""
+    """Pack words [B, a, r] and [B, a, N]; `results` and `answers` say how many."""
     first, second = (np.asarray(part) for part in (first, second))
     first = first.reshape(len(first), -1)[:, :results]
     second = second[:, :answers].reshape(len(second), -1)
@@ -41,7 +42,7 @@ def pack_words(first: Array, second: Array, answers: int, results: int) -> bytes
 
 
 def pack_products(products: Array, answers: int, profile: Profile) -> bytes:
-    """A part of residues [B, a, 2, L, N], of which so many answers are used."""
+    """Pack the first `answers` of residues [B, a, 2, L, N]."""
     used = np.asarray(products)[:, :answers]
     return wire.pack_residues(used.reshape(-1, *used.shape[-2:]), profile)
 
@@ -60,7 +61,7 @@ def open_part(
       ProtocolError: residues are out of bounds.
     """
     profile, missing = secret.profile, plan.part - answers
-    # The last part is filled up, so that all share one compiled function.
+    # The last part is padded, so that all parts share one compiled function.
     if profile.rounded:
         numbers = results + answers * plan.degree
         content = wire.unpack_integers(
@@ -90,7 +91,7 @@ def open_part(
 def add(
     payloads: Sequence[memoryview], plan: Plan, profile: Profile, queries: int
 ) -> bytes:
-    """The payload of which the results are sums.
+    """The payload whose results are the sums of the results of `payloads`.
 
     Raises:
       ProtocolError: residues are out of bounds.

@@ -22,13 +22,13 @@ from helix_jax.types import Array
 
 
 class _Pending(NamedTuple):
-    """A message whose answers are awaited.
+    """A query whose answers are pending.
 
     Attributes:
-      layer: that is asked.
-      shape: of its rows.
+      layer: that was queried.
+      shape: of its rows, () or (B,).
       answers: how many may be read.
-      read: hashes of those that were.
+      read: hashes of those already read.
     """
 
     layer: Layer
@@ -42,8 +42,8 @@ class OpenedAnswer(NamedTuple):
 
     Attributes:
       number: 16 bytes, of its query.
-      layer: that was asked.
-      shape: of the rows that were asked, () or (B,).
+      layer: that was queried.
+      shape: of the query's rows, () or (B,).
       phases: [B, k] float64 in (-q / 2, q / 2].
     """
 
@@ -54,7 +54,7 @@ class OpenedAnswer(NamedTuple):
 
 
 class Client:
-    """The owner of queries, who alone can read their answers.
+    """The owner of queries, the only one who can read their answers.
 
     Attributes:
       profile: parameters of the ring.
@@ -62,12 +62,12 @@ class Client:
     """
 
     def __init__(self, profile: str = "guarded"):
-        """Make key pairs, of encryption and of signatures, which stay in this object.
+        """Make key pairs for encryption and signatures, which stay in this object.
 
         Raises:
           ProtocolError: there is no such profile.
           ImportError: Pyfhel is not installed.
-          RuntimeError: the device computes wrongly, see `self_test`.
+          RuntimeError: the device computes wrong results, see `self_test`.
         """
         self.profile, self._process = find_profile(profile), os.getpid()
         require_exact(self.profile)
@@ -80,14 +80,14 @@ class Client:
         self._pending: dict[bytes, _Pending] = {}
 
     def close(self) -> None:
-        """Overwrite the secret key; later encryption and reading are refused."""
+        """Overwrite the secret key; later encryption and decryption are refused."""
         self._secret.close()
 
     def public_bundle(self) -> bytes:
-        """The public keys by which a provider masks answers and identifies the client.
+        """The public keys with which a provider masks answers and verifies messages.
 
-        In guarded profiles with a proof, which is made once and no two of which are the
-        same.
+        In guarded profiles they come with a proof, which is made once per client; no
+        two proofs are the same.
         """
         return self._bundle
 
@@ -117,16 +117,17 @@ class Client:
 
         Args:
           layer: of `read_layer`.
-          x: [d] or [B, d] real, each row of norm at most layer.input_norm, and
-            `norm_margin` of it more: what was scaled to that norm in the dtype of x
-            has it up to rounding only.
-          answers: of as many layers, all of the same binding.
+          x: [d] or [B, d] real, each row of norm at most layer.input_norm times
+            1 + `norm_margin`: rows scaled to that norm in the dtype of x have it only
+            up to rounding.
+          answers: how many to expect, from as many layers of the same binding.
 
         Returns:
           The message to send; each of its answers can be read once.
 
         Raises:
-          ValueError: shape, dtype, norm or values that are not the layer's.
+          ValueError: shape, dtype, norm or values do not fit the layer.
+          KeyRoleError: the layer is of another profile.
         """
         if layer.profile != self.profile:
             raise KeyRoleError(
@@ -148,7 +149,7 @@ class Client:
         if not norm <= layer.input_norm * (1 + margin):
             raise ValueError(
                 f"encrypt: |x| is {norm:.7g}, the layer takes at most "
-                f"{layer.input_norm:.7g} (and, for rounding, {margin:.1g} of it more); "
+                f"{layer.input_norm:.7g} (plus {margin:.1g} of that for rounding); "
                 "scale x, or request a layer with a larger input_norm."
             )
         seeds, firsts = [], []
@@ -185,11 +186,11 @@ class Client:
           answer: the message, whole or in pieces as they arrive.
 
         Returns:
-          [k] or [B, k] float64: x W + b to layer.error, or what the layer's policy
-          makes of it.
+          [k] or [B, k] float64: x W + b to within layer.error, or what the layer's
+          policy makes of it.
 
         Raises:
-          ProtocolError: it is malformed, answers no open query, or shows labels alone.
+          ProtocolError: it is malformed, answers no pending query, or holds labels.
           KeyRoleError: it is for another key.
         """
         opened = self.open_answer(answer, labels=False)
@@ -249,7 +250,7 @@ class Client:
     def _read_header(
         self, data: bytes | memoryview, *, whole: bool = True
     ) -> wire.Message:
-        """The message of an answer that is awaited, of the layer that was asked."""
+        """Read the header of a pending answer, and check its layer."""
         expected = "answer", self.profile, self.key
         message = wire.read(data, *expected, binding=None, whole=whole)
         if message.number not in self._pending:

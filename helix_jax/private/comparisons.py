@@ -1,4 +1,4 @@
-"""How far what came out of a private protocol is from the same in the clear."""
+"""Differences between results of a private protocol and the same in the clear."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ def moment_errors(private: Moments, plain: Moments) -> dict[str, float]:
     """Errors of an encrypted cross-covariance and mean.
 
     Args:
-      private: of an encrypted fit, with all directions.
+      private: of an encrypted fit without projection.
       plain: of the same rows in the clear.
 
     Returns:
-      relative_error of the cross-covariance; scaled_error, of it with every source
-      dimension counting alike, whatever its size; mean_error, the largest of the target
-      means.
+      relative_error, of the cross-covariance; scaled_error, the same after dividing
+      every source dimension by its standard deviation; mean_error, the largest absolute
+      error of a target mean.
 
     Raises:
       ValueError: the widths differ.

@@ -1,4 +1,4 @@
-"""Answers under their covers: products, each hidden by a mask that is used once.
+"""Masked answers: products, each hidden by a mask that is used once.
 
 words of (x W) + encryption of zero + bias + flood,    part by part
 """
@@ -18,10 +18,10 @@ from helix_jax.private.profiles import Profile
 
 
 def mask_maker(prepared: PreparedLayer, key: PublicKey) -> Callable[..., MaskContent]:
-    """Makes the masks of a key: of whole answers, or of a part's columns.
+    """A function that makes a key's masks, for whole answers or one part's columns.
 
-    Nothing of it leads back to the weights, so that memory of dropped layers is free
-    at once, and their masks wiped.
+    It holds no reference to the weights, so that a dropped layer's memory is freed and
+    its masks are wiped at once.
     """
     return partial(
         _make_mask,
@@ -36,12 +36,12 @@ def mask_maker(prepared: PreparedLayer, key: PublicKey) -> Callable[..., MaskCon
 def answer_parts(
     prepared: PreparedLayer, query: bytes, pairs: Sequence[np.ndarray], account: Account
 ) -> Iterator[bytes]:
-    """The words of answers, part by part.
+    """Yield the payload of an answer, part by part.
 
     Args:
       prepared: the layer.
       query: number of the message.
-      pairs: its ciphertexts, [B, T, 2, L, N] int64 of each group.
+      pairs: its ciphertexts, [B, T, 2, L, N] int64 for each group of queries.
       account: of its client key.
     """
     plan, profile = prepared.layer.plan, prepared.layer.profile
@@ -75,13 +75,13 @@ def answer_parts(
 
 
 def _cover(prepared: PreparedLayer, account: Account) -> Callable[[slice], MaskContent]:
-    """The mask of one query's answer, made part by part or before."""
+    """The mask of one query's answer, prepared ahead or made part by part."""
     profile, plan = prepared.layer.profile, prepared.layer.plan
     if not profile.guarded:
         none = np.zeros((plan.part, len(profile.primes), 1), np.int64)
         return lambda part: MaskContent(prepared.bias[part], none)
     mask = account.pool.take_prepared() if account.pool is not None else None
-    if mask is None:  # a message of many queries has room for a part's only
+    if mask is None:  # many queries' masks are too large to be made whole
         return mask_maker(prepared, account.key)
     content = mask.spend()
 
@@ -101,7 +101,7 @@ def _make_mask(
     plan: Plan,
     profile: Profile,
 ) -> MaskContent:
-    """A fresh encryption of bias and flood at the results' coefficients."""
+    """A fresh encryption of bias plus flood at the results' coefficients."""
     bias = bias[part]
     zeros = key.encrypt_zeros(len(bias))
     flood = flooding.draw_flood(flood_bits, (len(bias), plan.rows), profile)

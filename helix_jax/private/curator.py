@@ -1,15 +1,16 @@
-"""The release of a private fit by those who hold rows of both sides.
+"""The release of a private fit by holders of both sides' rows.
 
 One holder of all rows, or several who each add their share of the noise to their own
-sums, release what a client of a private `FitProvider` ends with:
+sums, release what a client of a private `FitProvider` ends up with:
 
-    private_moments   of one holder
-    private_sums      of one of several: integers, to be added under masks
+    private_moments   by one holder
+    private_sums      by one of several: integers, to be added under masks
     read_sums_of      the moments, from the total
 
-Noise of P parties is made so that that of `least` of them is enough: each has 1 / least
-of the variance. A sum of discrete Gaussians is not discrete Gaussian, but with
-thousands of steps to a deviation it is, up to factors of 1 + e^(-10^6) in probability.
+With P parties, the noise of any `least` of them is enough: each adds 1 / least of the
+variance. A sum of discrete Gaussians is not exactly discrete Gaussian, but with
+thousands of steps per standard deviation its probabilities differ from one by factors
+of at most 1 + e^(-10^6).
 
 Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387, proposition 14 (sums of
   discrete Gaussians).
@@ -29,7 +30,7 @@ from helix_jax.private.accountant import Privacy, noise_multiplier
 from helix_jax.private.fit_plan import KERNEL_BITS
 from helix_jax.private.unit_rows import unit_integers
 
-PENALTIES = tuple(np.logspace(-8, 4, 25).tolist())  # noise asks for large ones
+PENALTIES = tuple(np.logspace(-8, 4, 25).tolist())  # noisy moments need large ones
 _UNIT = 2.0**-KERNEL_BITS
 
 
@@ -42,20 +43,20 @@ class PrivateMoments(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Release:
-    """One mechanism: what a row moves, sigma over that, and how many numbers."""
+    """One mechanism: its sensitivity, sigma / sensitivity, and how many numbers."""
 
     sensitivity: float
     multiplier: float
     count: int
 
     def noise(self, least: int) -> np.ndarray:
-        """One party's share where that of so many is enough."""
+        """One party's noise, if that of `least` parties is enough."""
         return discrete_gaussian.draw_grid_noise(
             self.sensitivity, self.multiplier / math.sqrt(least), (self.count,)
         ).integers()
 
     def sigma(self, least: int, parties: int) -> float:
-        """Of the noise that all parties have added."""
+        """Standard deviation of the noise that all parties add together."""
         one = discrete_gaussian.grid_sigma(
             self.sensitivity, self.multiplier / math.sqrt(least), self.count
         )
@@ -75,16 +76,16 @@ def _of_products(rho: float, dx: int, dy: int) -> _Release:
 def private_moments(
     x: np.ndarray, y: np.ndarray, privacy: Privacy, *, own: Privacy | None = None
 ) -> PrivateMoments:
-    """Moments of rows of the unit balls with differential privacy of y.
+    """Moments of rows in the unit balls, with differential privacy of y.
 
     Args:
-      x: [n, d_x] float64, of norm 1 at most.
-      y: [n, d_y] float64, of norm 1 at most.
-      privacy: of y, given x; of the pairs, with `own`: the rhos add up.
+      x: [n, d_x] float64, of norm at most 1.
+      y: [n, d_y] float64, of norm at most 1.
+      privacy: of y given x; with `own`, of the pairs (x, y): the rhos add up.
       own: of x in its own moments; None leaves these exact.
 
     Returns:
-      PrivateMoments; of cov_yy the trace alone is known.
+      PrivateMoments; only the trace of cov_yy is known.
 
     Raises:
       ValueError: a row is longer than 1, or a delta is 1 / n or more.
@@ -102,11 +103,11 @@ def private_sums(
 
     Args:
       x, y, privacy, own: as `private_moments`.
-      least: parties whose noise has to be enough: those that stay for certain and tell
-        nobody theirs.
+      least: number of parties whose noise must be enough: those that certainly stay to
+        the end and keep their noise secret.
 
     Returns:
-      [d_x + d_x (d_x + 1) / 2 + d_y + 1 + d_x d_y]; totals are for `read_sums_of`.
+      [d_x + d_x (d_x + 1) / 2 + d_y + 1 + d_x d_y]; `read_sums_of` reads the total.
 
     Raises:
       ValueError: as `private_moments`.
@@ -130,11 +131,11 @@ def read_sums_of(
     """The moments of all rows, from the total of `private_sums`.
 
     Args:
-      sums: the total, any numbers.
-      rows: of all parties that are in it.
+      sums: the total, of any numeric dtype.
+      rows: number of rows of all parties in the total.
       widths: d_x and d_y.
-      privacy, own, least: as the parties had them.
-      parties: that are in the total.
+      privacy, own, least: as the parties used them.
+      parties: number of parties in the total.
     """
     length = sums_length(widths[0])
     mean_x, covariance = noisy_moments.read_sums(sums[:length], rows)
@@ -145,14 +146,14 @@ def read_sums_of(
 
 
 def sums_length(dx: int) -> int:
-    """Numbers of the source's own moments."""
+    """How many numbers the source's own moments take."""
     return dx + dx * (dx + 1) // 2
 
 
 def _cross_sums(
     x: np.ndarray, y: np.ndarray, privacy: Privacy, *, least: int
 ) -> np.ndarray:
-    """Of (y, |y|^2) and of x y', with noise: int64."""
+    """Noisy sums of (y, |y|^2) and of x y', int64."""
     columns = fit_noise.private_columns(y, privacy)
     integers = unit_integers("private_moments", x, KERNEL_BITS)
     dx, dy = x.shape[1], y.shape[1]
@@ -191,11 +192,11 @@ def _read_cross(
 def private_map(
     x: np.ndarray, y: np.ndarray, privacy: Privacy | None, *, own: Privacy | None = None
 ) -> AffineMap:
-    """The ridge map of such moments, its penalty chosen with regard to the noise.
+    """The ridge map of private moments, with a penalty that allows for the noise.
 
     Args:
-      x: [n, d_x] float64, of norm 1 at most.
-      y: [n, d_y] float64, of norm 1 at most.
+      x: [n, d_x] float64, of norm at most 1.
+      y: [n, d_y] float64, of norm at most 1.
       privacy: as `private_moments`; None for none.
       own: as `private_moments`.
 
@@ -211,6 +212,6 @@ def private_map(
 
 
 def noisy_map(moments: Moments, noise: np.ndarray | None) -> AffineMap:
-    """The ridge map of moments whose cov_xy has noise of those deviations."""
+    """The ridge map of moments; `noise` is the standard deviation of that in cov_xy."""
     path = fit_ridge(moments, penalties=PENALTIES)
     return select_by_gcv(path, moments, noise=noise).fit.map

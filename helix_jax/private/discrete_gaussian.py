@@ -1,18 +1,18 @@
-"""Discrete Gaussian noise, exactly: no float is drawn, rounded or compared.
+"""Exact discrete Gaussian noise: no float is drawn, rounded or compared.
 
-Floating-point noise is not private to the last bit (Mironov 2012), and what the
-protocols release are integers, so the noise is integers too, of probability
-proportional to exp(-z^2 / (2 sigma^2)). Samples come by rejection from the discrete
-Laplace distribution of scale sigma; every probability is exp(-n / d) of integers n and
-d, and every coin an integer below a bound.
+The low bits of floating-point noise can break privacy (Mironov 2012), and the protocols
+release integers, so the noise z is an integer too, with probability proportional to
+exp(-z^2 / (2 sigma^2)). It is drawn by rejection from the discrete Laplace distribution
+of scale sigma; every acceptance probability is exp(-n / d) with integers n and d, and
+every coin toss draws an integer below a bound.
 
 Large integers C get noise on a grid. With z as above and u uniform below 2^g,
 
     C + u + 2^g z
 
-tells no more than (u + C) mod 2^g, which is uniform whatever C is, and, given it, the
-value of C / 2^g rounded up or down, by a rule that does not depend on C otherwise, plus
-z. Where C moves by Delta, k such numbers move by at most Delta / 2^g + sqrt(k).
+reveals two things only: (u + C) mod 2^g, which is uniform whatever C is; and, given
+that, z plus C / 2^g rounded up or down by a rule that does not otherwise depend on C.
+If C moves by Delta, k such rounded numbers move by at most Delta / 2^g + sqrt(k).
 
 Reference: Canonne, Kamath, Steinke 2020, arXiv 2004.00010, algorithms 1 to 3; Mironov
   2012, "On significance of the least significant bits for differential privacy". The
@@ -28,7 +28,7 @@ import numpy as np
 from helix_jax.private import residues, sampling
 from helix_jax.private.profiles import Profile
 
-SCALE_BITS = 24  # of sigma on the grid: all below stays within 62 bits
+SCALE_BITS = 24  # of sigma on the grid: all that follows stays within 62 bits
 MOST_BITS = 100  # of the grid's step
 _LOW_BITS = 50  # of u in one draw
 
@@ -45,7 +45,7 @@ class GridNoise(NamedTuple):
     steps: np.ndarray
 
     def integers(self) -> np.ndarray:
-        """As int64, of grids of up to 30 bits."""
+        """As int64, for grid steps of up to 30 bits."""
         rest = sampling.uniform_bits(self.bits, self.steps.shape)
         return (self.steps << self.bits) + rest
 
@@ -61,15 +61,16 @@ class GridNoise(NamedTuple):
 
 
 def grid_scale(sensitivity: float, multiplier: float, count: int) -> tuple[int, int]:
-    """The grid of `count` numbers, and sigma on it: (log2 of the step, integer sigma).
+    """The grid for `count` numbers: (log2 of its step, integer sigma in steps).
 
     Args:
-      sensitivity: Delta, the most that they move together, in their own units.
-      multiplier: sigma / Delta that is wanted.
+      sensitivity: Delta, the most that the numbers move together (L2), in their own
+        units.
+      multiplier: required sigma / Delta.
       count: k.
 
     Raises:
-      ValueError: numbers that cannot be.
+      ValueError: an argument is not positive, or the noise is too large for a grid.
     """
     if not (sensitivity > 0 and multiplier > 0 and count > 0):
         raise ValueError(
@@ -101,8 +102,8 @@ def draw_grid_noise(
     Args:
       sensitivity: L2, of all the integers together that are released.
       multiplier: sigma / Delta, `accountant.noise_multiplier`.
-      shape: of the integers that are drawn for now.
-      count: of all integers that are released; 0: those of the shape.
+      shape: of the integers to draw noise for now.
+      count: of all integers that are released; 0 if these are all.
 
     Raises:
       ValueError: as `grid_scale`.
@@ -119,7 +120,7 @@ def discrete_gaussian(scale: int, shape: tuple[int, ...]) -> np.ndarray:
       shape: of the result.
 
     Raises:
-      ValueError: a scale that cannot be.
+      ValueError: scale is out of range.
 
     Reference: Canonne, Kamath, Steinke 2020, algorithm 3, with t = sigma.
     """
@@ -153,7 +154,7 @@ def _discrete_laplace(scale: int, count: int) -> np.ndarray:
 def _heads(numerators: np.ndarray, denominator: int) -> np.ndarray:
     """Coins that are heads with probability exp(-n / d), n and d integers."""
     whole, rest = np.divmod(numerators, denominator)
-    # Of exp(-whole) all e-coins must be heads.
+    # exp(-whole) is the chance that `whole` coins of probability 1 / e are all heads.
     return (_successes(len(whole)) >= whole) & _heads_below_one(rest, denominator)
 
 
@@ -192,7 +193,7 @@ def _below(bound: int, count: int) -> np.ndarray:
 def _accepted(
     proposals: Callable[[int], tuple[np.ndarray, np.ndarray]], count: int, rate: float
 ) -> np.ndarray:
-    """The first `count` accepted values of proposals, of which a rate is about good."""
+    """The first `count` accepted proposals, if about a share `rate` is accepted."""
     found = np.empty(0, np.int64)
     while len(found) < count:
         values, kept = proposals(int((count - len(found)) / rate * 1.1) + 16)

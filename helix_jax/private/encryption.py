@@ -1,16 +1,16 @@
-"""Encryption of residues: by the secret key with a seed, and by the public key.
+"""Encryption of residues: with the secret key and a seed, and with the public key.
 
 s is the secret, a a public uniform polynomial, e errors, u ternary, m the message:
 
-    by secret key   (m + e - a s, a), sent as the first part and the seed of a
-    public key      (b, a) = (e - a s, a), an encryption of zero
-    by public key   (m + 2 (b u + e0), 2 (a u + e1))
+    secret-key encryption   (m + e - a s, a), sent as the first part and the seed of a
+    public key              (b, a) = (e - a s, a), an encryption of zero
+    public-key encryption   (m + 2 (b u + e0), 2 (a u + e1))
 
 A pair (c0, c1) has the phase c0 + c1 s = m + noise. The client owns s, so it encrypts
-with it: half the bytes, and noise that is e alone, at most 21 a coefficient, always.
-Encryptions by the public key are doubled for what a proof of the key tells of it, which
-is of 2 b: see `key_proof`.
-Everything here is the transformed domain of `residues` unless it says coefficients.
+with s: that takes half the bytes, and the noise is e alone, which never exceeds 21 per
+coefficient. Public-key encryptions have the factor 2 because a proof of the key is a
+statement about 2 b, not b: see `key_proof`.
+Everything here is in the transformed domain of `residues` unless it says coefficients.
 
 Reference: Lyubashevsky, Peikert, Regev 2010, eprint 2012/230; with Cheon, Kim, Kim,
   Song 2017, eprint 2016/421, section 3.4; the factor 2: ours.
@@ -28,7 +28,7 @@ from helix_jax.types import Array
 
 
 class Seeded(NamedTuple):
-    """Ciphertexts by the secret key, transformed.
+    """Secret-key ciphertexts, transformed.
 
     Attributes:
       seed: of the second parts.
@@ -42,7 +42,7 @@ class Seeded(NamedTuple):
 def encrypt(
     message: np.ndarray, secret: np.ndarray, profile: Profile, use: sampling.Use
 ) -> Seeded:
-    """Encrypt residues by the secret key.
+    """Encrypt residues with the secret key.
 
     Args:
       message: [T, L, N] int64 residues, coefficients.
@@ -51,7 +51,7 @@ def encrypt(
       use: the message's kind.
 
     Returns:
-      Seeded, of noise at most `sampling.ERROR_BOUND` a coefficient.
+      Seeded, with noise of at most `sampling.ERROR_BOUND` per coefficient.
     """
     drawn = _draw(message.shape[0], profile, use)
     first = _encrypt(message, *drawn[1:], secret, profile=profile)
@@ -65,7 +65,7 @@ def encrypt_numbers(
     profile: Profile,
     use: sampling.Use,
 ) -> Seeded:
-    """Encrypt round(values 2^bits) by the secret key.
+    """Encrypt round(values 2^bits) with the secret key.
 
     Args:
       values: [T, n] float64, finite, the first n coefficients.
@@ -87,7 +87,7 @@ def encrypt_numbers(
 def _draw(
     tiles: int, profile: Profile, use: sampling.Use
 ) -> tuple[bytes, np.ndarray, np.ndarray]:
-    """A fresh seed, the second parts [T, L, N] that it stands for, errors [T, N]."""
+    """A fresh seed, the second parts [T, L, N] drawn from it, and errors [T, N]."""
     seed = os.urandom(sampling.SEED_BYTES)
     uniform = sampling.uniform_residues(seed, (tiles,), profile, use)
     return seed, uniform, sampling.centred_binomial((tiles, profile.degree))
@@ -140,7 +140,7 @@ def encrypt_zeros(
 
     Returns:
       (first, second), each [count, L, N] int64. Their noise is at most
-      `zeros_noise` a coefficient, if the key is honest.
+      `zeros_noise` per coefficient, if the key is honest.
     """
     shape = (count, profile.degree)
     return _encrypt_zeros(
@@ -167,5 +167,5 @@ def _encrypt_zeros(
 
 
 def zeros_noise(degree: int) -> int:
-    """Bound of 2 (e u + e1 s + e0), the noise of `encrypt_zeros` by an honest key."""
+    """Bound of 2 (e u + e1 s + e0), the noise of `encrypt_zeros` for an honest key."""
     return 2 * sampling.ERROR_BOUND * (2 * degree + 1)

@@ -2,10 +2,10 @@
 
     answer = words( w c + mask ),   c = (c0, c1) the client's ciphertexts
 
-in three steps: products of residues in the transformed domain, summed over tiles; back
-to coefficients, of which c0 keeps only those that hold results; plus a fresh encryption
-of bias and flood, and every number rounded from q to 40 bits. Where answers are not
-rounded, the first step is all.
+in three steps: multiply residues in the transformed domain and sum over tiles; go back
+to coefficients, and keep in c0 only those that hold results; add a fresh encryption of
+bias plus flood, and round every number from q to 40 bits. In a profile that does not
+round, the first step and the bias are all.
 
 Reference: Paillier-style re-randomisation for CKKS: ours, see `flooding`. Modulus
   switching: Brakerski, Gentry, Vaikuntanathan 2012, eprint 2011/277, section 3.1.

@@ -1,4 +1,4 @@
-"""The client's rows as a provider has them: sums with its own, and which messages."""
+"""What a fit's provider keeps of the client's rows: sums of products, and digests."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from helix_jax.types import Array
 
 
 class Absorbed:
-    """What was absorbed of one fit; its length is the number of messages.
+    """What one fit has absorbed so far; its length is the number of messages.
 
     Attributes:
-      plan: where the client's rows lie; None before the first message.
-      row_bits: of the client's integers, in a private fit.
+      plan: layout of the client's rows; None before the first message.
+      row_bits: of the client's integers, in a private fit; 0 otherwise.
       sums: each [targets, T, 2, L, N] int64, transformed.
       digests: SHA-256 of each message of rows, in order.
     """
@@ -33,7 +33,7 @@ class Absorbed:
         return len(self.digests)
 
     def has(self, number: int, message: bytes) -> bool:
-        """Whether the message of a number was this one, to the byte."""
+        """Whether exactly this message was absorbed under this number."""
         digest = hashlib.sha256(message).digest()
         return 0 <= number < len(self) and self.digests[number] == digest
 
@@ -46,17 +46,18 @@ class Absorbed:
         rows: RowSource,
         plan_of: Callable[[int], FitPlan],
     ) -> None:
-        """Multiply one message of encrypted rows; all or nothing.
+        """Multiply one message of encrypted rows; if it fails, nothing has changed.
 
         Args:
-          message: of the client.
-          key: of the client.
+          message: from the client.
+          key: the client's.
           offer: of the fit.
           rows: [n, d_y] the provider's integers.
-          plan_of: width of the client's rows -> their plan, where the guard allows it.
+          plan_of: width of the client's rows -> their plan, if the guard allows it.
 
         Raises:
-          ProtocolError: it is malformed, of another fit, out of order, or refused.
+          ProtocolError: the message is malformed, of another fit, out of order, or
+            refused.
         """
         profile = offer.profile
         read = wire.read(message, "rows", profile, key.key, number=offer.number)
@@ -69,7 +70,9 @@ class Absorbed:
         wire.expect_sizes(read, sizes, length)
         read = key.require_signed(message, read)
         if len(self) == plan.chunks:
-            raise ProtocolError(f"rows: all {plan.chunks} messages were absorbed.")
+            raise ProtocolError(
+                f"rows: all {plan.chunks} messages have been absorbed already."
+            )
         if offer.rho:  # noise that cannot be made is refused before it is charged
             fit_noise.covariance_sigma(offer.rho, row_bits, plan, offer.width)
         pairs = read_pairs(read.payload, plan=plan, profile=profile)
@@ -80,10 +83,10 @@ class Absorbed:
         self.digests.append(hashlib.sha256(message).digest())
 
     def complete_plan(self) -> FitPlan:
-        """The plan, where all rows were absorbed.
+        """The plan, once all rows are absorbed.
 
         Raises:
-          ProtocolError: how many messages are missing.
+          ProtocolError: messages are missing; it says how many.
         """
         if self.plan is None or len(self) < self.plan.chunks:
             wanted = "all" if self.plan is None else self.plan.chunks - len(self)

@@ -1,7 +1,7 @@
-"""What a client of an encrypted fit may have of the provider's rows, and has had.
+"""How much a client may learn of a provider's rows by encrypted fits, and has learned.
 
-Bits are counted by rows, whatever their order, and by client: those of all fits of the
-same rows add up. The rho of private rows adds up over all clients of a ledger.
+Bits are counted per client and per set of rows, whatever their order: those of all fits
+on the same rows add up. The rho of private rows adds up over all clients of a ledger.
 """
 
 import hashlib
@@ -17,16 +17,16 @@ from helix_jax.private.accountant import Privacy
 from helix_jax.private.ledger import Ledger
 
 _LEDGER = "ledger.db"
-_SORTED = 2**16  # hashes taken up at once
-_EVERYONE = "all clients"  # who could put together what they have
+_SORTED = 2**16  # hashes per update
+_EVERYONE = "all clients"  # who could pool what they receive
 
 
 class RowHashes(NamedTuple):
     """SHA-256 of rows.
 
     Attributes:
-      fingerprint: of them and their names, in order.
-      subject: of them alone, whatever their order.
+      fingerprint: of the rows and their names, in order.
+      subject: of the rows alone, whatever their order.
     """
 
     fingerprint: bytes
@@ -49,7 +49,7 @@ def join_hashes(each: np.ndarray, width: int, ids: bytes) -> RowHashes:
     """
     shape = str((len(each), width)).encode()
     words = each.view(">u8")
-    order = np.lexsort(words.T[::-1])  # as the bytes are sorted
+    order = np.lexsort(words.T[::-1])  # the order of the bytes
     named, alone = hashlib.sha256(shape + ids), hashlib.sha256(shape)
     for start in range(0, len(each), _SORTED):
         named.update(each[start : start + _SORTED])
@@ -58,16 +58,16 @@ def join_hashes(each: np.ndarray, width: int, ids: bytes) -> RowHashes:
 
 
 class FitAccount(NamedTuple):
-    """Of one fit's client.
+    """The account of one fit's client.
 
     Attributes:
       subject: of the rows, see `RowHashes`.
       identity: the client's.
-      share: of the bits of the rows that it may have.
-      held_bits: that the rows hold; infinite where none are protected.
+      share: fraction of the rows' bits that it may have.
+      held_bits: bits that the rows hold; infinite if they are not protected.
       privacy: of the rows, or None.
-      ledger: what was given out.
-      own: the ledger is this fit's own, and nowhere kept.
+      ledger: records what was given out.
+      own: whether the ledger is this fit's own, and not kept on the disk.
     """
 
     subject: bytes
@@ -80,7 +80,7 @@ class FitAccount(NamedTuple):
 
     @property
     def budget(self) -> float | None:
-        """Bits of these rows that a client may have; None where none are protected."""
+        """Bits of these rows that a client may have; None if they are not protected."""
         if math.isinf(self.held_bits):
             return None
         return self.share * self.held_bits
@@ -88,25 +88,25 @@ class FitAccount(NamedTuple):
     def charge(
         self, what: bytes, bits: float, rho: float, number: bytes, *, kept: bool = False
     ) -> None:
-        """Write down an answer of a fit, before it leaves.
+        """Record an answer of a fit before it is sent.
 
         Args:
           what: names the answer.
-          bits: that it tells at most.
-          rho: zCDP of it; of private rows.
+          bits: the most that it can reveal.
+          rho: its zCDP; counted for private rows.
           number: of the fit.
-          kept: its bytes are on the disk, so that it may have been charged before: the
-            same bytes tell nothing more.
+          kept: whether its bytes are on the disk, so that it may have been charged
+            before: the same bytes reveal nothing more.
 
         Raises:
-          ProtocolError: it is more than is left, or was charged before.
+          ProtocolError: the charge exceeds what is left, or was made before.
         """
         subject, reference = self._of_everyone, number + what
         privacy = self.privacy
         if privacy and not (kept and self.ledger.has(subject, reference)):
             spent = self.ledger.spent(subject, _EVERYONE)
             fit_noise.require_left(spent, rho, privacy)
-        # Its own first: what it may not have costs the others nothing.
+        # The client's own charge comes first: if refused, it costs the others nothing.
         if not (kept and self.ledger.has(self.subject, reference)):
             self.ledger.charge(
                 self.subject,
@@ -121,10 +121,10 @@ class FitAccount(NamedTuple):
             )
 
     def require_new(self, what: bytes, number: bytes) -> None:
-        """Refuse an answer that was charged, and of which no bytes are kept.
+        """Refuse an answer that was charged before but whose bytes are not kept.
 
         Raises:
-          AnsweredError: it was.
+          AnsweredError: the answer was charged before.
         """
         if self.ledger.has(self.subject, number + what):
             raise AnsweredError(
@@ -134,19 +134,19 @@ class FitAccount(NamedTuple):
 
     @property
     def _of_everyone(self) -> bytes:
-        """The subject of the rows' privacy."""
+        """The ledger's subject for the rows' privacy, which all clients share."""
         return hashlib.sha256(b"privacy" + self.subject).digest()
 
     def require_room(self, needed: float, rows: int, width: int) -> None:
         """Refuse a fit that could carry more bits than the client may still have.
 
         Args:
-          needed: bits that it carries at most.
+          needed: the most bits that it can carry.
           rows: of the fit.
           width: of its source.
 
         Raises:
-          BudgetError: says how much it could carry, and how much was given.
+          BudgetError: it could; the message says how much, and how much was given.
         """
         if self.budget is None:
             return
@@ -155,21 +155,23 @@ class FitAccount(NamedTuple):
             raise BudgetError(
                 f"rows: a fit of {rows} rows and source width {width} could "
                 f"carry {self._share_of(needed):.0%} of the bits of the target's "
-                f"rows; {self.share:.0%} are allowed to a client, and "
+                f"rows; a client may have {self.share:.0%}, and "
                 f"{self._share_of(spent):.0%} were given before. Use more rows, "
-                "project the source to fewer dimensions, or let the provider lower the "
-                "precision."
+                "project the source to fewer dimensions, or ask the provider to lower "
+                "the precision."
             )
 
     def _share_of(self, bits: float) -> float:
-        """Of the bits that the rows hold, at most all."""
+        """The fraction of the rows' bits, at most 1."""
         return 1.0 if bits > self.held_bits else bits / max(self.held_bits, 1e-9)
 
     def kept_beside(self, folder: Path) -> "FitAccount":
-        """With a ledger of its own in the folder, and what that has had so far.
+        """This account with its own ledger, charges included, moved into the folder.
+
+        A ledger that was passed in stays where it is.
 
         Raises:
-          ProtocolError: it cannot be kept there.
+          ProtocolError: the ledger cannot be kept there.
         """
         if not self.own:
             return self

@@ -11,7 +11,7 @@ from helix_jax.types import Array
 
 
 def mean_message(key: PublicKey, offer: FitOffer, prepared: PreparedRows) -> bytes:
-    """The column means, encrypted; of private rows with noise, and their energy.
+    """The encrypted column means; for private rows noisy, with their noisy energy.
 
     Args:
       key: the client's.
@@ -59,13 +59,13 @@ def covariance_message(
 
     Args:
       sums: [targets, T, 2, L, N] int64, of these columns.
-      first_target: the first of them.
+      first_target: index of the first of them.
       key: the client's.
       offer: of the fit.
       plan: of the fit.
       row_bits: of the client's integers, in a private fit.
       binding: transcript of the rows' messages.
-      masked: whether masks, flood and noise hide the rows, where the profile has them.
+      masked: whether masks, flood and noise hide the rows, if the profile has them.
     """
     profile = offer.profile
     shape = (sums.shape[0], plan.tiles, plan.tile)

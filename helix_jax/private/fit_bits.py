@@ -1,8 +1,8 @@
-"""Bits of an encrypted fit: what its rows hold, and what its results give out.
+"""Bits of an encrypted fit: what its rows hold, and what its results reveal.
 
 The provider's rows are integers of KERNEL_BITS bits. The flood leaves `precision` bits
-to each number of the result, and the guard asks for rows that hold several times as
-many as all results together.
+in each number of the result, and the guard requires rows that hold several times as
+many bits as all results together.
 """
 
 import hashlib
@@ -21,22 +21,22 @@ from helix_jax.private.fit_plan import (
 )
 from helix_jax.private.row_blocks import INTEGERS, RowSource, row_blocks
 
-_RANK_BITS = 12  # below the largest direction of the rows, what is none
+_RANK_BITS = 12  # directions this far below the largest do not count
 _COLUMNS = 256  # whose values are counted in one pass
 _ROWS = 2**13  # whose values are counted at once
 
 
 def widest_fit(rows: int, *, precision: int, share: float) -> int:
-    """Dimensions of the source that the guard allows for so many rows; may be < 1.
+    """The widest source that the guard allows for this number of rows; may be < 1.
 
-    For rows of KERNEL_BITS bits a number; the means count for what they take at most.
+    It assumes rows that hold KERNEL_BITS bits per number, and means of the most bits.
     """
     bits = share * rows * KERNEL_BITS - _most_mean_bits(precision)
     return rows if bits == math.inf else int(bits / precision)
 
 
 def fewest_rows(width: int, *, precision: int, share: float) -> int:
-    """The fewest rows of which `widest_fit` allows so many dimensions."""
+    """The fewest rows for which `widest_fit` allows a source of this width."""
     bits = width * precision + _most_mean_bits(precision)
     return math.ceil(bits / (share * KERNEL_BITS))
 
@@ -47,11 +47,12 @@ def _most_mean_bits(precision: int) -> int:
 
 
 def held_bits(rows: RowSource) -> float:
-    """Bits that rows of integers hold, by what a fit is held to.
+    """Bits that rows of integers hold, as the guard counts them.
 
-    KERNEL_BITS for each number, but of columns with few values (labels, signs) the
-    entropy of their values; no more than the different rows and which of them each is;
-    and no more than r (n + d_y - r) numbers of rank r have.
+    KERNEL_BITS for each number, or in columns with few distinct values (labels, signs)
+    the entropy of these values; at most what it takes to list the distinct rows and to
+    say which of them each row is; and at most KERNEL_BITS for each of the
+    r (n + d_y - r) numbers that determine a matrix of rank r.
 
     Args:
       rows: [n, d_y] integers of KERNEL_BITS bits and a sign, centred, read in blocks.
@@ -68,7 +69,7 @@ def held_bits(rows: RowSource) -> float:
 
 
 def _column_times(rows: RowSource) -> Iterator[np.ndarray]:
-    """How often each value of a column is seen, column by column."""
+    """How often each value of a column occurs, column by column."""
     most = 2**KERNEL_BITS
     for first in range(0, rows.shape[1], _COLUMNS):
         columns = min(_COLUMNS, rows.shape[1] - first)
@@ -78,7 +79,7 @@ def _column_times(rows: RowSource) -> Iterator[np.ndarray]:
             values = block[:, first : first + columns].T.astype(INTEGERS, order="C")
             gathered.append(values + most)
             held += len(block)
-            # Each count costs a table of all values, however few there are.
+            # Each count passes over a table of all values, however few rows there are.
             if held >= _ROWS or start + len(block) == rows.shape[0]:
                 _count(counts, np.concatenate(gathered, axis=1))
                 gathered, held = [], 0
@@ -87,13 +88,13 @@ def _column_times(rows: RowSource) -> Iterator[np.ndarray]:
 
 
 def _count(counts: np.ndarray, values: np.ndarray) -> None:
-    """Add to counts [columns, all values] those of values [columns, rows] from 0 on."""
+    """Count `values` [columns, rows], none negative, in counts [columns, all values]."""
     for own, column in zip(counts, values):
         own += np.bincount(column, minlength=len(own)).astype(np.int32)
 
 
 def _row_times(rows: RowSource) -> np.ndarray:
-    """How often each different row is seen, in the order of their first ones."""
+    """How often each distinct row occurs, in the order of first occurrence."""
     digests = np.empty((rows.shape[0], 2), np.uint64)
     for start, block in row_blocks(rows):
         each = (
@@ -102,7 +103,7 @@ def _row_times(rows: RowSource) -> np.ndarray:
         )
         own = np.frombuffer(b"".join(each), np.uint64).reshape(-1, 2)
         digests[start : start + len(own)] = own
-    order = np.lexsort(digests.T)  # keeps the order of equal ones
+    order = np.lexsort(digests.T)  # stable: equal rows stay in order
     digests = digests[order]
     new = np.append(True, (digests[1:] != digests[:-1]).any(axis=1))
     first = np.flatnonzero(new)
@@ -111,7 +112,7 @@ def _row_times(rows: RowSource) -> np.ndarray:
 
 
 def _products(rows: RowSource) -> np.ndarray:
-    """The smaller one of Y' Y and Y Y', float64; sums of whole numbers, exact."""
+    """The smaller of Y' Y and Y Y', float64; exact, as sums of integers."""
     count, width = rows.shape
     if count < width:
         every = np.asarray(rows[0:count], np.float64)
@@ -124,7 +125,7 @@ def _products(rows: RowSource) -> np.ndarray:
 
 
 def _entropy(times: np.ndarray) -> float:
-    """Bits of a value that is drawn as often as each was seen."""
+    """Entropy, in bits, of the distribution that the counts give."""
     shares = times / times.sum()
     return float(-(shares * np.log2(shares)).sum())
 
@@ -135,7 +136,7 @@ def column_units(
     """log2 of each column's unit: integers of KERNEL_BITS bits, means of MEAN_BITS.
 
     Args:
-      largest: [d_y] the largest deviation from each mean.
+      largest: [d_y] the largest deviation from each column's mean.
       mean: [d_y].
 
     Returns:
@@ -156,9 +157,9 @@ def result_flood_bits(offer: FitOffer, plan: FitPlan) -> int:
 
     Args:
       offer: of the fit.
-      plan: where its rows lie.
+      plan: layout of its rows.
     """
-    # |y|_1 <= sqrt(n) |y|_2, and every coefficient of a column's results has its bound.
+    # |y|_1 <= sqrt(n) |y|_2 bounds every coefficient of a column's results.
     norm = math.sqrt(offer.rows) * 2.0**offer.norm_bits
     shift = flooding.shift_bound(np.full(offer.width, norm), offer.profile)
     shift *= math.sqrt(plan.tiles * plan.tile)
@@ -167,7 +168,7 @@ def result_flood_bits(offer: FitOffer, plan: FitPlan) -> int:
 
 
 def result_bits(offer: FitOffer, plan: FitPlan) -> float:
-    """Bits that all results carry at most; arguments as `result_flood_bits`."""
+    """The most bits that all results carry; arguments as `result_flood_bits`."""
     if not offer.profile.guarded:
         return 0.0
     bits = flooding.carried_bits(result_flood_bits(offer, plan), offer.profile)
@@ -180,7 +181,7 @@ def mean_flood_bits(offer: FitOffer) -> int:
 
 
 def mean_bits(offer: FitOffer) -> float:
-    """Bits that the means carry at most."""
+    """The most bits that all means carry together."""
     if not offer.profile.guarded:
         return 0.0
     bits = math.log2(offer.profile.modulus)
