@@ -150,7 +150,7 @@ def most_rho(
     """
     if not (0 < epsilon < math.inf and 0 < delta < 1):
         raise ValueError(
-            "privacy: epsilon must be positive and finite, and delta above 0 and below "
+            "privacy: expected a finite epsilon above 0 and a delta above 0 and below "
             f"1, got {epsilon:g} and {delta:g}."
         )
     low, high = _LEAST, _MOST
@@ -159,7 +159,7 @@ def most_rho(
             f"privacy: epsilon {epsilon:g} and delta {delta:g} need too much noise "
             "to be useful; raise them."
         )
-    while high / low > 1 + 1e-12:  # low always is private
+    while high / low > 1 + 1e-12:  # low is always private
         middle = math.sqrt(low * high)
         private = delta_of(middle, epsilon) <= delta
         low, high = (middle, high) if private else (low, middle)

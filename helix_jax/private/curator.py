@@ -9,8 +9,8 @@ sums, release what a client of a private `FitProvider` ends up with:
 
 With P parties, the noise of any `least` of them is enough: each adds 1 / least of the
 variance. A sum of discrete Gaussians is not exactly discrete Gaussian, but with
-thousands of steps per standard deviation its probabilities differ from one by factors
-of at most 1 + e^(-10^6).
+thousands of steps per standard deviation its probabilities are those of one, up to
+factors of 1 + e^(-10^6).
 
 Reference: Kairouz, Liu, Steinke 2021, arXiv 2102.06387, proposition 14 (sums of
   discrete Gaussians).

@@ -88,7 +88,7 @@ def _column_times(rows: RowSource) -> Iterator[np.ndarray]:
 
 
 def _count(counts: np.ndarray, values: np.ndarray) -> None:
-    """Count `values` [columns, rows], none negative, in counts [columns, all values]."""
+    """Add `values` [columns, rows], none negative, to counts [columns, all values]."""
     for own, column in zip(counts, values):
         own += np.bincount(column, minlength=len(own)).astype(np.int32)
 

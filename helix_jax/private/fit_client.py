@@ -1,11 +1,11 @@
-"""The client of an encrypted fit: encrypts its rows, ends with `Moments`.
+"""The client of an encrypted fit: it encrypts its rows and ends up with `Moments`.
 
     cov_xy = sum_i (x_i - mean_x) (y_i - mean_y)' / n
 
-The client centres and scales its columns, so that means far from zero, and columns of
-very different size, cost no accuracy; the provider does the same. What comes out is the
-record that every solver takes: the private fit differs from the plain one by one
-matrix.
+The client centres and scales its columns, so that means far from zero and columns of
+very different sizes cost no accuracy; the provider does the same. The result is the
+record that every solver takes: an encrypted fit differs from a plain one in one matrix
+only.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class FitClient:
 
     Attributes:
       offer: the provider's.
-      plan: where rows lie.
+      plan: layout of the rows.
     """
 
     @takes(client=kinds.CLIENT)
@@ -69,25 +69,25 @@ class FitClient:
           offer: the provider's message.
           x: [n, d_x] float, finite.
           ids: [n] names of the rows, in the provider's order.
-          rank: project to so many principal directions first: less traffic, less of
-            the provider's rows revealed, a map of at most this rank.
+          rank: number of principal directions to project x to first: less traffic, less
+            of the provider's rows revealed, a map of at most this rank.
           privacy: differential privacy of the client's own rows, in what `moments` and
-            maps made of them tell others; None for none. Only where the provider's
-            are private.
+            maps made from them reveal to others; None for none. Allowed only if the
+            provider's rows are private.
 
-        Where the provider protects its rows, x needs norms of 1 at most (`unit_rows`),
-        is not centred and has no other rank than its width.
+        If the provider's rows are private, the rows of x must have norm at most 1
+        (`unit_rows`); x is not centred, and `rank` must be None.
 
         Raises:
           ProtocolError: the offer is malformed, or of other rows.
-          ValueError: shapes or values that cannot be.
+          ValueError: a shape or value is not allowed.
         """
         self._client = client
         self.offer = FitOffer.from_bytes(offer, client.profile)
         x = np.asarray(x)
         if x.ndim != 2 or len(x) != self.offer.rows:
             raise ProtocolError(
-                f"fit: the provider has {self.offer.rows} rows, here are "
+                f"fit: the provider has {self.offer.rows} rows, but x has shape "
                 f"{list(x.shape)}; both sides must use the same texts."
             )
         if rows_digest(ids) != self.offer.digest:
@@ -105,13 +105,14 @@ class FitClient:
         self._energy = self.offer.energy
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
-        """Messages of encrypted rows, from the one that the provider expects next.
+        """Yield the messages of encrypted rows, from number `start` on.
 
-        The last one that was made is the same when it is asked for again.
+        `start` is the message that the provider expects next. The last message that was
+        made is kept, and is the same when requested again.
 
         Raises:
-          ProtocolError: there is none of that number, or those before it were made by
-            another FitClient.
+          ProtocolError: there is no such message, or the messages before it were made
+            by another FitClient.
         """
         profile, plan, client = self._client.profile, self.plan, self._client
         if not 0 <= start <= plan.chunks:
@@ -177,8 +178,8 @@ class FitClient:
         """Read one message of results; reading it again changes nothing.
 
         Raises:
-          ProtocolError, KeyRoleError: the message is malformed, of another fit or of
-            other rows than were encrypted here, or for another key.
+          ProtocolError, KeyRoleError: the message is malformed, of another fit, of
+            rows other than those encrypted here, or for another key.
         """
         client, plan = self._client, self.plan
         message = wire.read(
@@ -192,8 +193,8 @@ class FitClient:
         start, count = message.sizes[:2]
         if not (0 < count <= 1024 and start + count <= self.offer.width):
             raise ProtocolError(
-                f"covariance: columns {start} to {start + count} are not among "
-                f"{self.offer.width}."
+                f"covariance: columns {start} to {start + count} are not within the "
+                f"target's {self.offer.width}, at most 1024 in a message."
             )
         own, other = count * plan.tiles * plan.tile, count * plan.tiles * plan.degree
         length = (own + other) * answer_words.WORD_BYTES
@@ -217,7 +218,7 @@ class FitClient:
         """Standard deviation [d_x, d_y] of the provider's noise in cov_xy."""
         size, offer, rows = 0.0, self.offer, self._rows
         if offer.profile.guarded:
-            # A sum of four uniform integers below R has the variance R^2 / 3.
+            # A sum of four uniform integers below R has variance R^2 / 3.
             flood = fit_bits.result_flood_bits(offer, self.plan)
             size = math.ldexp(1 / math.sqrt(3), flood - rows.bits)
         if offer.rho:
@@ -229,12 +230,12 @@ class FitClient:
         return size * np.outer(rows.scales, columns)
 
     def moments(self) -> Moments:
-        """The completed record.
+        """The moments, once all messages are read.
 
         Returns:
-          Moments of x (of its projection, where there is a rank) and y. Of cov_yy only
-          the trace is known: it is spread evenly over the diagonal, so that R2 is right
-          as a whole and not by dimension.
+          Moments of x (of its projection, if there is a rank) and y. Only the trace of
+          cov_yy is known: it is spread evenly over the diagonal, so that R2 is right
+          overall but not per dimension.
 
         Raises:
           ProtocolError: results or means are missing.
@@ -256,7 +257,7 @@ class FitClient:
             )
 
     def expand(self, affine: AffineMap) -> AffineMap:
-        """A map from the projection as one from x itself."""
+        """Turn a map from the projection into one from x itself."""
         basis = self._rows.basis
         if basis is None:
             return affine

@@ -1,22 +1,23 @@
-"""Differential privacy of an encrypted fit: what noise goes into which message.
+"""Differential privacy of an encrypted fit: the noise in each message.
 
-Of rows x_i, y_i in unit balls, x of integers of norm 2^row_bits at most and y of 2^15,
-the provider gives out
+For rows x_i, y_i in unit balls, scaled to integers of norm at most 2^row_bits (x) and
+2^15 (y), the provider releases
 
     C = sum_i x_i y_i'               replacing y_i by z moves it by |x_i| |y_i - z|
                                      <= 2^row_bits 2^16 in Frobenius norm
     s = sum_i (y_i, |y_i|^2)         moves by 2^16 (+ 1 for rounding), see below
 
-each with discrete Gaussian noise, shares of the fit's rho (`accountant`). Replacing the
-pair (x_i, y_i) moves both by no more, so that the same noise protects pairs, where the
-client's own moments are noisy or public. The bound of C is reached by z = -y_i with
-both of norm 1. Of s, with a, b <= 1 the norms of y_i and z,
+each with discrete Gaussian noise that spends a share of the fit's rho (`accountant`).
+Replacing the pair (x_i, y_i) moves both by no more, so the same noise protects pairs if
+the client's own moments are noisy or public. The bound of C is attained at z = -y_i
+with both of norm 1. For s, let a, b <= 1 be the norms of y_i and z:
 
     |y_i - z|^2 + (a^2 - b^2)^2 <= (a + b)^2 (1 + (a - b)^2) <= 4,
 
-for at a = 1 the right side grows with b; so the energy costs nothing beside the mean.
+because at a = 1 the right side grows with b; so releasing the energy with the mean
+costs nothing more.
 
-The client's flood and the rounding of answers come after, and cannot undo it.
+The flood and the rounding of answers are added afterwards and cannot undo the noise.
 """
 
 import math
@@ -32,19 +33,19 @@ from helix_jax.private.profiles import Profile
 from helix_jax.private.row_blocks import RowSource, row_blocks
 from helix_jax.private.unit_rows import unit_integers
 
-COVARIANCE_SHARE = 0.9  # of a fit's rho; the means have the rest
+COVARIANCE_SHARE = 0.9  # of a fit's rho; the means get the rest
 MEAN_SENSITIVITY = 2.0 * 2**KERNEL_BITS + 1
 ROW_BITS = range(56, 97)  # of the client's integers
-_TAIL = 9.0  # standard deviations that no noise reaches: 2^-60 a number
+_TAIL = 9.0  # standard deviations; noise exceeds them with probability 2^-60 per number
 
 
 class PrivateColumns(NamedTuple):
-    """The provider's rows as they are multiplied, and public bounds of them.
+    """A provider's private rows as integers, and public bounds on them.
 
     Attributes:
-      rows: [n, d_y] float64 integers, each row of norm 2^15 at most.
-      norm: above every column's.
-      mean: above every number of the mean's message.
+      rows: [n, d_y] float64 integers, each row of norm at most 2^15.
+      norm: upper bound on the norm of every column.
+      mean: upper bound on every number in the message of the means.
     """
 
     rows: np.ndarray
@@ -53,14 +54,14 @@ class PrivateColumns(NamedTuple):
 
 
 def private_columns(y: np.ndarray, privacy: Privacy) -> PrivateColumns:
-    """The rows of a provider that protects them.
+    """A provider's private rows as integers, and public bounds on them.
 
     Args:
-      y: [n, d_y] float64, of norm 1 at most.
-      privacy: of them.
+      y: [n, d_y] float64, of norm at most 1.
+      privacy: of the rows.
 
     Raises:
-      ValueError: a row is longer, or delta is 1 / n or more.
+      ValueError: a row is longer than 1, or delta is 1 / n or more.
     """
     privacy.require_rows(len(y))
     rows = unit_integers("FitProvider", y, KERNEL_BITS)
@@ -69,19 +70,19 @@ def private_columns(y: np.ndarray, privacy: Privacy) -> PrivateColumns:
 
 
 def private_bounds(rows: int, width: int, privacy: Privacy) -> tuple[float, float]:
-    """Public bounds of n private rows of width d_y: norm, mean of PrivateColumns."""
+    """Public bounds on private rows: (norm, mean), as in `PrivateColumns`."""
     unit = 2.0**KERNEL_BITS
     spread = _mean_sigma(privacy.rho, width + 1) / rows
     return unit * math.sqrt(rows), unit + _TAIL * spread
 
 
 def covariance_rho(rho: float) -> float:
-    """Of the results' share."""
+    """The results' share of a fit's rho."""
     return COVARIANCE_SHARE * rho
 
 
 def mean_rho(rho: float) -> float:
-    """Of the means' share."""
+    """The means' share of a fit's rho."""
     return (1 - COVARIANCE_SHARE) * rho
 
 
@@ -91,7 +92,7 @@ def noisy_means(rows: RowSource, rho: float, bound: float) -> np.ndarray:
     Args:
       rows: [n, d_y] of `private_columns`, or of `fit_targets`.
       rho: of the fit.
-      bound: what no number may exceed.
+      bound: limit that every number is clipped to.
     """
     sums = mean_sums(rows)
     sums += noise.draw_grid_noise(
@@ -118,19 +119,20 @@ def mean_sigma(rho: float, width: int, rows: int) -> float:
 def centred_energy(raw: float, mean: np.ndarray, sigma: float) -> float:
     """The trace of cov_yy, from noisy numbers: the mean of |y|^2, and the mean of y.
 
-    |mean|^2 is less what its noise adds; what noise has made negative is zero.
+    What the noise adds to |mean|^2 on average is subtracted from it. The result is
+    clipped to [0, 1].
 
     Args:
       raw: the mean of |y|^2.
-      mean: [d_y], with noise of a deviation sigma.
-      sigma: of each.
+      mean: [d_y], with noise of standard deviation sigma in each number.
+      sigma: of that noise.
     """
     own = max(float(mean @ mean) - len(mean) * sigma**2, 0.0)
     return min(max(raw - own, 0.0), 1.0)
 
 
 def _mean_sigma(rho: float, count: int) -> float:
-    """Of a sum, in units of the rows' integers."""
+    """Standard deviation of the noise of a sum, in units of the rows' integers."""
     return noise.grid_sigma(MEAN_SENSITIVITY, noise_multiplier(mean_rho(rho)), count)
 
 
@@ -163,7 +165,7 @@ def covariance_residues(
 
 
 def covariance_sigma(rho: float, row_bits: int, plan: FitPlan, width: int) -> float:
-    """Standard deviation of that noise, in units of the integers.
+    """Standard deviation of the noise of a result, in units of the integers.
 
     Raises:
       ProtocolError: no noise of that size can be made.
@@ -179,15 +181,15 @@ def covariance_sigma(rho: float, row_bits: int, plan: FitPlan, width: int) -> fl
 
 
 def require_row_bits(row_bits: int, rho: float, before: int) -> None:
-    """Refuse a size of the client's integers that noise could not be made for.
+    """Refuse a size of the client's integers for which noise cannot be made.
 
     Args:
       row_bits: of a message of rows.
-      rho: of the fit; 0 where it is not private.
-      before: of the messages that came before; 0 where none has.
+      rho: of the fit; 0 if it is not private.
+      before: row_bits of the earlier messages; 0 if there are none.
 
     Raises:
-      ProtocolError: it is out of bounds, or another than before.
+      ProtocolError: row_bits is out of bounds, or differs from `before`.
     """
     allowed = ROW_BITS if rho else range(1)
     if row_bits not in allowed or before not in (0, row_bits):
@@ -198,24 +200,24 @@ def require_row_bits(row_bits: int, rho: float, before: int) -> None:
 
 
 def require_left(spent: float, rho: float, privacy: Privacy) -> None:
-    """Raise where what was given of the same rows leaves too little of an epsilon.
+    """Refuse an answer if earlier ones about the same rows leave too little epsilon.
 
     Raises:
-      ProtocolError: says how much was given.
+      ProtocolError: too little is left; the message says how much was given.
     """
     total = privacy.total_rho
     if spent + rho > total * (1 + 1e-12):
         raise ProtocolError(
             f"fit: clients have had {spent / total:.0%} of the rho that epsilon "
-            f"{privacy.epsilon:g} allows of these rows, and {rho / total:.0%} more are "
-            "requested; nothing more can be given under this epsilon."
+            f"{privacy.epsilon:g} allows for these rows, and {rho / total:.0%} more is "
+            "requested; this answer cannot be given under this epsilon."
         )
 
 
 def choose_row_bits(
     norm: float, norm_bits: int, rho: float, room: float, plan: FitPlan, width: int
 ) -> int:
-    """The most bits of the client's integers for which no result wraps.
+    """The most bits of the client's integers for which no result wraps modulo q.
 
     Args:
       norm: the largest norm of a column of the client's rows.
@@ -234,7 +236,7 @@ def choose_row_bits(
     bits = min(math.floor(room - math.log2(most)), ROW_BITS[-1])
     if bits < few:
         raise ProtocolError(
-            f"fit: noise for rho {rho:.2g} leaves {bits} bits to the client's rows, "
-            f"needs {few}; the provider has to raise epsilon."
+            f"fit: noise for rho {rho:.2g} leaves {bits} bits for the client's rows, "
+            f"which need {few}; the provider has to raise epsilon."
         )
     return bits

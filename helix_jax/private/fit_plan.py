@@ -1,8 +1,8 @@
 """What both sides of an encrypted fit agree on: the layout of rows, and the offer.
 
-A ciphertext holds R = N // m rows of the client, row b in coefficients b m .. b m + m -
-1, where m is the width, or its part where it is wider than N. The provider turns block
-b to the front by X^(-b m) and multiplies by its own integers:
+A ciphertext holds R = N // m rows of the client, row b in coefficients b m to
+b m + m - 1, where m is the width, or one tile of a width above N. The provider rotates
+block b to the front by X^(-b m) and multiplies by its own integers:
 
     C_j = sum_i y_ij x_i  =  first m coefficients of sum_b X^(-b m) sum_g y_(bg)j c_g
 
@@ -31,7 +31,7 @@ MEAN_BITS = 24  # of the largest mean, in units of its column
 MAX_EXPONENT = 300  # of those units
 MAX_MEAN_SCALE = 85  # so that the flood on means has room
 _OFFER = struct.Struct("<32shhBdd")
-MIN_RHO, MAX_RHO = 1e-18, 1e6  # noise for less has no room
+MIN_RHO, MAX_RHO = 1e-18, 1e6  # there is no room for the noise of a smaller rho
 
 
 class FitPlan(NamedTuple):
@@ -44,7 +44,7 @@ class FitPlan(NamedTuple):
       tiles: T, ciphertexts that one row is split over.
       tile: m, entries of a row in one ciphertext.
       blocks: R, rows in one ciphertext.
-      groups: ciphertexts (of each tile) of all rows.
+      groups: ciphertexts (per tile) that hold all rows.
       chunk: groups in one message.
     """
 
@@ -59,12 +59,12 @@ class FitPlan(NamedTuple):
 
     @property
     def chunks(self) -> int:
-        """Messages of all rows."""
+        """Number of messages that hold all rows."""
         return -(-self.groups // self.chunk)
 
 
 def plan_fit(rows: int, width: int, profile: Profile) -> FitPlan:
-    """The plan for n rows of a width.
+    """The layout of n rows of a width.
 
     Raises:
       ValueError: the sizes are out of bounds.
@@ -77,10 +77,10 @@ def plan_fit(rows: int, width: int, profile: Profile) -> FitPlan:
         )
     tiles = -(-width // profile.degree)
     tile = -(-width // tiles)
-    # Blocks beyond the last row would lie nowhere, and cost as much as its own.
+    # Blocks beyond the last row would be empty, and cost as much as full ones.
     blocks = min(profile.degree // tile, MAX_BLOCK_ROWS, rows)
     groups = -(-rows // blocks)
-    # Some 640 ciphertexts' rows, so that products of matrices are worth their overhead.
+    # About 640 tiles of rows per message make matrix products worth their overhead.
     chunk = min(groups, max(1, 640 // (blocks * tiles)))
     return FitPlan(rows, width, profile.degree, tiles, tile, blocks, groups, chunk)
 
@@ -90,8 +90,8 @@ def pack_rows(x: np.ndarray, plan: FitPlan, start: int) -> np.ndarray:
 
     Args:
       x: [n, d_x] all rows.
-      plan: where they lie.
-      start: its first group.
+      plan: layout of the rows.
+      start: the message's first group.
     """
     packed = np.zeros((plan.chunk, plan.tiles, plan.degree))
     part = x[start * plan.blocks : (start + plan.chunk) * plan.blocks]
@@ -105,7 +105,7 @@ def pack_rows(x: np.ndarray, plan: FitPlan, start: int) -> np.ndarray:
 
 
 def rows_digest(ids: Iterable[str] | None) -> bytes:
-    """32 bytes that name the rows and their order; zeros where they have no ids."""
+    """32 bytes that identify the rows and their order; zeros if they have no ids."""
     if ids is None:
         return bytes(32)
     digest = hashlib.sha256()
@@ -116,7 +116,7 @@ def rows_digest(ids: Iterable[str] | None) -> bytes:
 
 
 def transcript(digests: Iterable[bytes]) -> bytes:
-    """16 bytes of all messages of rows, from the SHA-256 of each, in their order."""
+    """16-byte hash of all messages of rows, from the SHA-256 of each, in order."""
     return hashlib.sha256(b"".join(digests)).digest()[:16]
 
 
@@ -126,15 +126,15 @@ class FitOffer:
 
     Attributes:
       profile: parameters of the ring.
-      number: 16 bytes, of this fit; all its messages carry them.
+      number: 16 bytes that identify this fit; all its messages carry them.
       rows: n.
       digest: of the row ids, see `rows_digest`.
       norm_bits: every integer column's norm is at most 2^norm_bits.
       mean_bits: log2 of the scale of the encrypted means, each in units of
         2^exponents[j].
       energy: trace of cov_yy, for R2, rounded to ENERGY_BITS bits.
-      precision: bits that one result carries at most; 0 where none were chosen.
-      rho: zCDP of the fit, see `fit_noise`; 0 where its rows have no such protection.
+      precision: the most bits that one result carries; 0 if no limit was chosen.
+      rho: zCDP of the fit, see `fit_noise`; 0 if its rows are not private.
       exponents: [d_y] column j is integers times 2^exponents[j].
     """
 
@@ -156,12 +156,12 @@ class FitOffer:
 
     @property
     def means(self) -> int:
-        """Numbers in the mean's message: a private fit has its noisy energy there."""
+        """How many numbers the message of means has; private fits add the energy."""
         return self.width + (self.rho > 0)
 
     @property
     def flood_bits(self) -> int:
-        """log2 R of the flood that leaves `precision` bits to a result; 0: none."""
+        """log2 R of the flood that leaves `precision` bits in a result; 0: no flood."""
         if not self.precision:
             return 0
         return flooding.coarse_bits(self.precision, self.profile)

@@ -18,18 +18,18 @@ LIMB_BITS = 28
 
 
 def limb_counts(profile: Profile) -> list[int]:
-    """Limbs of a residue, by prime."""
+    """How many limbs a residue has, for each prime."""
     return [-(-prime.bit_length() // LIMB_BITS) for prime in profile.primes]
 
 
 def block_turns(plan: FitPlan, profile: Profile) -> Array:
-    """Values [R, L, N] of X^(-b m), by which block b comes to the front.
+    """Values [R, L, N] of X^(-b m), which rotates block b to the front.
 
     Value i is psi^-((2 rev(i) + 1) b m), and psi^-N is -1.
     """
     inverses = residues.ring_of(profile).inverse_powers
     powers = np.concatenate([inverses, residues.column(profile) - inverses], axis=1)
-    # The barrier keeps XLA from computing what follows while it compiles.
+    # The barrier keeps XLA from constant-folding what follows at compile time.
     odd = jax.lax.optimization_barrier(
         jnp.asarray(2 * residues.reversed_bits(plan.degree) + 1)
     )
@@ -41,8 +41,8 @@ def read_pairs(payload: memoryview, *, plan: FitPlan, profile: Profile) -> np.nd
     """Ciphertexts [chunk, T, 2, L, N] int64 of a message of rows.
 
     Args:
-      payload: a seed, and the first halves of all.
-      plan: where the rows lie.
+      payload: a seed, then the first halves of all ciphertexts.
+      plan: layout of the rows.
       profile: of the ring.
 
     Raises:
@@ -65,13 +65,14 @@ def add_rows(
     plan: FitPlan,
     profile: Profile,
 ) -> list[Array]:
-    """Sums with the products of one message of rows.
+    """Add the products of one message of rows to the sums.
 
     Args:
-      sums: [J, T, 2, L, N] int64 by columns of the target; empty before the first.
+      sums: each [J, T, 2, L, N] int64, for a group of J target columns; empty before
+        the first message.
       pairs: of `read_pairs`.
-      weights: [R chunk, J] float64 integers of these columns.
-      plan: where the rows lie.
+      weights: each [R chunk, J] float64 integers of the same columns.
+      plan: layout of the rows.
       profile: of the ring.
     """
     limbs = split_limbs(pairs, plan=plan, profile=profile)
@@ -87,7 +88,7 @@ def add_rows(
 
 @residues.exact("plan", "profile")
 def split_limbs(pairs: Array, *, plan: FitPlan, profile: Profile) -> list[Array]:
-    """Limbs of the turned ciphertexts: float64 [R chunk, limbs T 2 N] a prime."""
+    """Limbs of the rotated ciphertexts: float64 [R chunk, limbs T 2 N] per prime."""
     turns = block_turns(plan, profile)[:, None, None, None]
     turned = residues.multiply(pairs[None], turns, residues.column(profile))
     rows = plan.blocks * plan.chunk
@@ -106,7 +107,7 @@ def split_limbs(pairs: Array, *, plan: FitPlan, profile: Profile) -> list[Array]
 def add_products(
     sums: Array, weights: Array, limbs: list[Array], *, profile: Profile
 ) -> Array:
-    """sums + weights' turned ciphertexts, modulo the primes; sums [J, T, 2, L, N]."""
+    """sums + weights' rotated ciphertexts, modulo the primes; sums [J, T, 2, L, N]."""
     weights = weights.T
     totals = []
     for number, prime in enumerate(profile.primes):

@@ -26,8 +26,8 @@ from helix_jax.private.turns import one_at_a_time
 class FitProvider(FitRole):
     """The owner of target rows, who takes part in one encrypted fit.
 
-    What it has absorbed can be kept in a folder, and its answers are given from there
-    again after any end of its process.
+    What it has absorbed can be kept in a folder, and so can its answers, which are then
+    given again however its process ended.
 
     Attributes:
       offer: what the client may know.
@@ -35,16 +35,16 @@ class FitProvider(FitRole):
 
     @one_at_a_time
     def keep_mean(self, folder: str | os.PathLike) -> Path:
-        """The message of the means in a file, whole before it is charged.
+        """Write the message of the means to a file, complete before it is charged.
 
-        After any end of this process the same bytes are given again, once charged; so
-        those of `keep_results`.
+        Once charged, the same bytes are given again however this process ends. The same
+        holds for `keep_results`.
 
         Args:
-          folder: of `save` and `restore`.
+          folder: that of `save` and `restore`.
 
         Raises:
-          ProtocolError: as of `mean_message`, or the file cannot be written.
+          ProtocolError: as for `mean_message`, or the file cannot be written.
         """
         kept = KeptAnswers(self._folder_of_account(folder), self.offer.number)
         if not kept.has("mean") and self._mean_message is None:
@@ -56,10 +56,10 @@ class FitProvider(FitRole):
 
     @one_at_a_time
     def keep_results(self, folder: str | os.PathLike) -> list[Path]:
-        """The messages of the results in files, all whole before they are charged.
+        """Write the messages of the results to files, complete before they are charged.
 
         Raises:
-          ProtocolError: as of `results`, or they cannot be written.
+          ProtocolError: as for `results`, or the files cannot be written.
         """
         plan = self._absorbed.complete_plan()
         name = f"results-{transcript(self._absorbed.digests).hex()}"
@@ -72,11 +72,11 @@ class FitProvider(FitRole):
 
     @one_at_a_time
     def save(self, folder: str | os.PathLike) -> None:
-        """Keep what was absorbed so far in a folder, whole or not at all.
+        """Save what was absorbed so far in a folder, completely or not at all.
 
         Raises:
-          ProtocolError: it cannot be written, or another fit is kept there; that and
-            what was kept before is intact.
+          ProtocolError: it cannot be written, or another fit is kept there; whatever
+            was kept there before stays intact.
         """
         folder = self._folder_of_account(folder)
         with hold(folder, "a provider's save"):
@@ -97,9 +97,9 @@ class FitProvider(FitRole):
 
     @one_at_a_time
     def restore(self, folder: str | os.PathLike) -> int:
-        """Take up a saved fit of the same rows and client, if there is one.
+        """Resume a saved fit of the same rows and client, if there is one.
 
-        The offer is that of the saved fit then. What it had answered is in the ledger.
+        The offer is then that of the saved fit. What it has answered is in the ledger.
 
         Returns:
           The number of the message of rows that is expected next.
@@ -118,7 +118,7 @@ class FitProvider(FitRole):
             folder, offer=self.offer, identity=self.identity, ledger=name
         )
         with jax.enable_x64(True):
-            # The guard had seen it; what it gives is charged when it is given.
+            # The guard allowed this fit before; answers are charged when given.
             absorbed = self._absorbed
             absorbed.plan = self._plan_of(state.width) if state.width else None
             self.offer = FitOffer.from_bytes(state.offer, self.offer.profile)
@@ -130,17 +130,17 @@ class FitProvider(FitRole):
         return self.next_chunk
 
     def _folder_of_account(self, folder: str | os.PathLike) -> Path:
-        """The folder of this fit's state, made where it is missing."""
+        """The folder of this fit's state, created if it is missing."""
         folder = local_path(folder, "the folder of a provider's state")
         with os_errors(folder, "be written", ProtocolError):
-            # Sums are not masked: with the client's key they tell all rows.
+            # Sums are not masked: with the client's key they reveal all rows.
             folder.mkdir(0o700, parents=True, exist_ok=True)
         with hold(folder, "a provider's save"):
             self._keep_account(folder)
         return folder
 
     def _keep_account(self, folder: Path) -> None:
-        """Keep it next to this fit's state, but not next to another's."""
+        """Keep the account in the folder, unless another fit's state is there."""
         if has_state(folder):
             key = self._registered().key
             require_fit_of(folder, key=key, rows=self._prepared.hashes.fingerprint)

@@ -4,9 +4,9 @@ Every residue of the result is a product of an integer matrix with the matrix of
 ciphertexts' residues; see `fit_products`.
 
 The provider's rows are protected from the client by the masks of `flooding`, as a
-layer's weights are. What the result itself tells is bounded in bits: the flood leaves
-`precision` of them to each of its d_x d_y numbers, whatever the client has encrypted
-for X, and the guard asks for rows that hold several times as many.
+layer's weights are. What the result itself reveals is bounded: the flood leaves
+`precision` bits in each of its d_x d_y numbers, whatever the client has encrypted as X,
+and the guard requires rows that hold several times as many bits.
 """
 
 import math
@@ -33,7 +33,7 @@ _ANSWERS = 32  # columns of the result masked and sent at once
 
 
 class FitRole:
-    """The owner of target rows in one encrypted fit; `FitProvider` also keeps it.
+    """The owner of target rows in one encrypted fit; `FitProvider` can also save it.
 
     Attributes:
       offer: what the client may know.
@@ -55,30 +55,30 @@ class FitRole:
         """Prepare the rows.
 
         Args:
-          y: [n, d_y] float, finite; or rows of `prepare_rows`, which many fits share,
-            and which have their names and privacy.
-          ids: [n] names of the rows, which the client's must equal in this order.
+          y: [n, d_y] float, finite; or rows of `prepare_rows`, which many fits can
+            share and which carry their own names and privacy.
+          ids: [n] names of the rows; the client's must be the same in the same order.
           profile: name of the parameters.
-          precision: bits that one number of the result carries at most, from 8 to 20;
-            None for what the hiding of errors leaves, some 20. Profiles that are not
-            guarded have no flood and protect no rows.
-          share: the guard: fits whose results could carry more than this share of the
-            bits of the rows (`held_bits`) are refused, those of the same
-            client on the same rows before included. A client may choose of which rows:
-            one that encrypts zeros for all rows but d_x reads these, to their first
-            `precision` bits.
-          privacy: differential privacy of the rows, which need norms of 1 at most then
-            (`unit_rows`); None for none. It holds for clients that follow the
-            protocol. What all clients of the ledger get of the same rows adds up to it.
+          precision: the most bits that one number of the result carries, from 8 to 20;
+            None for what is left after hiding the errors, about 20. Profiles that are
+            not guarded have no flood and protect no rows.
+          share: the guard: a fit is refused if its results, with those of the client's
+            earlier fits on the same rows, could carry more than this share of the
+            rows' bits (`held_bits`). The client can choose which rows it learns these
+            bits of: if it encrypts zeros for all rows but d_x, it reads those rows to
+            their first `precision` bits.
+          privacy: differential privacy of the rows, whose norms must then be at most 1
+            (`unit_rows`); None for none. It holds for clients that follow the protocol,
+            and covers all that the clients of the ledger receive of the same rows.
           identity: who the client is, for the ledger: a name that it cannot choose.
-          ledger: what was given out before, which this fit adds to. None begins one in
-            memory, or in the folder of `save` and `restore`: fits elsewhere are not
-            counted then.
-          admission: whose ticket says who the client is, in place of `identity`.
+          ledger: the record of what was given out before, to which this fit adds. None
+            creates one in memory, or in the folder of `save` and `restore`; it does not
+            count fits elsewhere.
+          admission: its tickets say who the client is, in place of `identity`.
 
         Raises:
-          ValueError: shapes or values that cannot be.
-          RuntimeError: the device computes wrongly, see `self_test`.
+          ValueError: a shape or value is not allowed.
+          RuntimeError: the device computes wrong results, see `self_test`.
         """
         if not share > 0:
             raise ValueError(f"FitProvider: share must be positive, got {share}.")
@@ -105,12 +105,13 @@ class FitRole:
         """Take the public key of the one client of this fit.
 
         Args:
-          bundle: of the client, or the key that was read from it.
-          ticket: of the admission, where there is one; a later one may follow.
+          bundle: the client's, or the key that was read from it.
+          ticket: from the admission, if there is one; register again to renew it.
 
         Raises:
-          ProtocolError: one of them is malformed, or the bundle proves no key.
-          KeyRoleError: another client has begun, or the ticket does not admit this key.
+          ProtocolError: one of them is malformed, or the key's proof does not hold.
+          KeyRoleError: another client has registered, or the ticket does not admit this
+            key.
         """
         self._turns.require_own()
         return self._admit(PublicKey.admissible(bundle, self.offer.profile), ticket)
@@ -120,7 +121,7 @@ class FitRole:
         with self._turns:
             if self._key is not None and self._key.key != key.key:
                 raise KeyRoleError(
-                    f"this fit is with the client key {self._key.key.hex()}, not "
+                    f"this fit belongs to the client key {self._key.key.hex()}, not "
                     f"{key.key.hex()}; make a FitProvider for each client."
                 )
             if self._admission is not None:
@@ -143,7 +144,7 @@ class FitRole:
 
     @one_at_a_time
     def was_absorbed(self, number: int, message: bytes) -> bool:
-        """Whether the message of rows of a number was this one, to the byte."""
+        """Whether exactly this message of rows was absorbed under this number."""
         return self._absorbed.has(number, message)
 
     @one_at_a_time
@@ -153,7 +154,7 @@ class FitRole:
         Raises:
           ProtocolError: it is malformed, of another fit, out of order, or the guard
             refuses the fit.
-          KeyRoleError: no key is registered, or it is of another.
+          KeyRoleError: no key is registered, or the message is of another key.
         """
         self._absorbed.take(
             message,
@@ -165,17 +166,17 @@ class FitRole:
 
     @one_at_a_time
     def mean_message(self) -> bytes:
-        """The column means, encrypted for the client: the intercept's part.
+        """The column means, encrypted for the client, which the intercept needs.
 
-        It is what a column of ones among the client's rows would give. The flood
-        leaves `precision` bits of what lies between the column's largest deviations.
+        A column of ones among the client's rows would give the same. The flood leaves
+        `precision` bits for the range between a column's largest deviations.
 
         Raises:
-          ProtocolError: the ledger has it: it was given before a restart; or the bits
+          ProtocolError: the ledger says that it was given before a restart, or the bits
             of this client are spent.
         """
         if self._mean_message is None:
-            # More noise on the same means would average out.
+            # Made once: fresh noise on the same means could be averaged out.
             message = self._mean()
             self._charge_mean(kept=False)
             self._mean_message = message
@@ -190,7 +191,7 @@ class FitRole:
 
     @one_at_a_time
     def results(self) -> Iterator[bytes]:
-        """Messages with the cross-covariance, once, when all rows were absorbed.
+        """The messages of the cross-covariance, once, after all rows are absorbed.
 
         Raises:
           ProtocolError: rows are missing, the results were given before, or the bits
@@ -239,7 +240,7 @@ class FitRole:
             raise ProtocolError(f"rows: {wrong}") from wrong
 
     def _guarded_plan(self, width: int) -> FitPlan:
-        """The plan, where the bits that the client may have allow the fit."""
+        """The plan, if the bits that the client may still have allow the fit."""
         plan = self._plan_of(width)
         needed = fit_bits.result_bits(self.offer, plan)
         if self._mean_message is None:

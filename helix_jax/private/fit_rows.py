@@ -16,17 +16,18 @@ _LEAST_BITS = 16
 
 
 class ClientRows(NamedTuple):
-    """Rows, and what is left of them for the moments.
+    """Rows to encrypt, and what else the moments need.
 
     Attributes:
-      plan: where they lie.
+      plan: layout of the rows.
       x: [n, r] float64, encrypted as round(x 2^bits).
       bits: of that scale.
-      row_bits: of the norm of a row's integers, where the fit is private; 0 elsewhere.
-      scales: [r], of the columns: rows less their mean are x times these.
+      row_bits: of the norm of a row's integers if the fit is private; 0 otherwise.
+      scales: [r], of the columns: the centred rows (uncentred in a private fit) are x
+        times these.
       mean: [r].
       cov_xx: [r, r].
-      basis: [d_x, r] that they were projected on; None where they were not.
+      basis: [d_x, r] onto which the rows were projected; None if they were not.
     """
 
     plan: FitPlan
@@ -42,16 +43,16 @@ class ClientRows(NamedTuple):
 def prepare_rows(
     x: np.ndarray, offer: FitOffer, *, rank: int | None, privacy: Privacy | None
 ) -> ClientRows:
-    """Rows as the offer's fit takes them; arguments as `FitClient`.
+    """Rows in the form that the offered fit takes; arguments as `FitClient`.
 
     Raises:
-      ProtocolError: the offer leaves them too few bits.
-      ValueError: rows, rank or privacy that cannot be.
+      ProtocolError: the offer leaves too few bits for the rows.
+      ValueError: rows, rank or privacy are not allowed.
     """
     if offer.rho:
         if rank is not None:
             raise ValueError(
-                "fit: rank belongs to `unit_rows` where the fit is private."
+                "fit: in a private fit rank must be None; pass it to `unit_rows`."
             )
         rows = _private_rows(x, offer, privacy)
     elif privacy is not None:
@@ -63,18 +64,18 @@ def prepare_rows(
         rows = _plain_rows(x, offer, rank)
     if rows.bits < _LEAST_BITS:
         raise ProtocolError(
-            f"fit: {offer.norm_bits} bits of norm leave {rows.bits} bits to "
+            f"fit: {offer.norm_bits} bits of norm leave {rows.bits} bits in "
             f"profile {offer.profile.name!r}; use 'guarded' or fewer rows."
         )
     return rows
 
 
 def _plain_rows(x: np.ndarray, offer: FitOffer, rank: int | None) -> ClientRows:
-    """Centred, projected and scaled by column."""
+    """Rows that are centred, projected and scaled by column."""
     largest = float(np.abs(x).max())
     if largest and not 2.0**-MAX_EXPONENT < largest < 2.0**MAX_EXPONENT:
         raise ValueError(
-            f"fit: the largest of x is {largest:g}; scale x to numbers near 1."
+            f"fit: the largest |x| is {largest:g}; scale x to numbers near 1."
         )
     mean, basis = x.mean(axis=0), None
     x = x - mean
@@ -83,12 +84,12 @@ def _plain_rows(x: np.ndarray, offer: FitOffer, rank: int | None) -> ClientRows:
             raise ValueError(f"fit: rank must be from 1 to {x.shape[1]}, got {rank}.")
         basis = np.linalg.eigh(x.T @ x)[1][:, ::-1][:, :rank]
         x, mean = x @ basis, mean @ basis
-    # |C| <= |x| |y| by Cauchy and Schwarz.
+    # |C| <= |x| |y| by Cauchy-Schwarz.
     room = _room(offer) - offer.norm_bits
     bits = math.floor(room)
     norms = np.linalg.norm(x, axis=0)
-    # Columns of norm 2^(room - bits), so that the flood is as small beside them as it
-    # can be. A constant column has none: all of it is zero, its noise too.
+    # Columns of norm 2^(room - bits), so that the flood is as small as possible beside
+    # them. A constant column has norm zero, so its scale removes its noise too.
     scales = norms * 2 ** (bits - room)
     plan, cov_xx = plan_fit(len(x), x.shape[1], offer.profile), x.T @ x / len(x)
     x = x / np.where(norms > 0, scales, 1)
@@ -98,7 +99,7 @@ def _plain_rows(x: np.ndarray, offer: FitOffer, rank: int | None) -> ClientRows:
 def _private_rows(
     x: np.ndarray, offer: FitOffer, privacy: Privacy | None
 ) -> ClientRows:
-    """Not centred, each of norm 2^row_bits at most as integers."""
+    """Rows that are not centred, as integers of norm at most 2^row_bits."""
     require_unit("FitClient", x)
     plan = plan_fit(len(x), x.shape[1], offer.profile)
     bits = fit_noise.choose_row_bits(
@@ -114,5 +115,5 @@ def _private_rows(
 
 
 def _room(offer: FitOffer) -> float:
-    """log2 of the largest result: q / 2 less 1/8 for the flood."""
+    """log2 of the largest result: q / 2, less an eighth for the flood."""
     return math.log2(offer.profile.modulus) - 1.2

@@ -23,15 +23,15 @@ class FitState(NamedTuple):
 
     Attributes:
       absorbed: SHA-256 of each message of rows, in order.
-      offer: its message.
-      ledger: name of the one that is charged.
+      offer: the message of the offer.
+      ledger: name of the ledger that is charged.
       identity: the client's.
       key: the client's.
       width: of the source; 0 before the first rows.
-      bits: of the client's integers, in a private fit.
-      rows: fingerprint of the provider's.
+      bits: of the client's integers, in a private fit; 0 otherwise.
+      rows: fingerprint of the provider's rows.
       sums: each [targets, T, 2, L, N] int64, transformed.
-      mean: the message of the means, where it was made.
+      mean: the message of the means, if it was made; None otherwise.
     """
 
     absorbed: list[bytes]
@@ -52,7 +52,7 @@ def has_state(folder: Path) -> bool:
 
 
 def write_state(folder: Path, state: FitState) -> None:
-    """Keep a state in the folder, whole or not at all.
+    """Write a state to the folder, completely or not at all.
 
     Raises:
       ProtocolError: it cannot be written.
@@ -77,12 +77,12 @@ def require_fit_of(folder: Path, *, key: bytes, rows: bytes) -> None:
     """Refuse a kept state of other rows or another client.
 
     Args:
-      folder: that has one.
+      folder: that has a state.
       key: the client's.
-      rows: fingerprint of the provider's.
+      rows: fingerprint of the provider's rows.
 
     Raises:
-      ProtocolError: it is another's, or damaged.
+      ProtocolError: the state is of another fit, or damaged.
     """
     file = folder / _FILE
     arrays = read_npz(file, names=_PARTS, remedy=_REMEDY, raises=ProtocolError)
@@ -98,13 +98,14 @@ def read_state(
     """The state that is kept in the folder.
 
     Args:
-      folder: that has one.
-      offer: which it must have, but for the number of the fit.
-      identity: which it must have.
-      ledger: name of the one that it must have been charged to.
+      folder: that has a state.
+      offer: that the state must have, except for the number of the fit.
+      identity: that the state must have.
+      ledger: name of the ledger that the fit must have been charged to.
 
     Raises:
-      ProtocolError: it was charged elsewhere, is of another offer, or damaged.
+      ProtocolError: it was charged elsewhere, is of another offer or identity, or is
+        damaged.
     """
     file = folder / _FILE
     arrays = read_npz(file, remedy=_REMEDY, raises=ProtocolError)
@@ -118,7 +119,7 @@ def read_state(
         if kept != here:
             raise ProtocolError(
                 f"{what} of the fit in {file} differs from this provider's: "
-                "give the precision, identity and ledger that it was begun with; "
+                "pass the precision, identity and ledger that it was started with, "
                 f"or {_REMEDY}."
             )
     names = [name for name in arrays if name.startswith("sums_")]

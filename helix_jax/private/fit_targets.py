@@ -1,6 +1,6 @@
 """The target rows of an encrypted fit as integers, ready to multiply.
 
-Two passes over the rows, in blocks: what they measure, and their integers.
+It takes two passes over the rows, in blocks: one measures, one makes the integers.
 """
 
 import dataclasses
@@ -32,16 +32,16 @@ _LEAST, _MOST = 2.0 ** (40 - MAX_EXPONENT), 2.0 ** (MAX_EXPONENT - 40)
 
 
 class Targets(NamedTuple):
-    """What the offer of integer rows tells of them.
+    """What an offer and its answers need to know about the integer rows.
 
     Attributes:
       exponents: [d_y] log2 of each column's unit.
-      norm: at least every column's.
-      mean: at least every number of the mean's message.
-      means: [d_y] float64 of the columns, in their units; None of private rows, whose
-        noisy ones are drawn.
-      energy: trace of cov_yy, rounded; 0 of private rows, whose noisy one is beside
-        the means.
+      norm: upper bound on the norm of every column.
+      mean: upper bound on every number in the message of the means.
+      means: [d_y] float64, of the columns in their units; None for private rows, whose
+        noisy means are drawn for each fit.
+      energy: trace of cov_yy, rounded; 0 for private rows, whose noisy energy is sent
+        with the means.
     """
 
     exponents: np.ndarray
@@ -56,9 +56,9 @@ class Measures:
     """What a pass over rows has seen so far.
 
     Attributes:
-      count: rows.
+      count: number of rows.
       sums: [d_y] float64, the rows added one after the other.
-      least, most: [d_y], of each column.
+      least, most: [d_y], smallest and largest number of each column.
       longest: the largest norm of a row.
     """
 
@@ -76,16 +76,16 @@ class Measures:
     @property
     def largest(self) -> np.ndarray:
         """[d_y], the largest deviation from each column's mean."""
-        # The largest |y - mean| to the last bit, for differences are rounded in order.
+        # Exactly the largest |y - mean| of all rows, because rounding is monotone.
         return np.maximum(self.most - self.means, self.means - self.least)
 
 
 def row_source(y: Any) -> RowSource:
-    """Rows as they are read in blocks: what has no slices of rows becomes an array.
+    """Rows that can be read in blocks; JAX arrays and sequences become numpy arrays.
 
     Raises:
-      ValueError: of another shape than [n, d_y].
-      TypeError: no numbers.
+      ValueError: y has another shape than [n, d_y].
+      TypeError: y does not hold numbers.
     """
     if isinstance(y, jax.Array) or not hasattr(y, "shape"):
         y = np.asarray(numeric.numbers("FitProvider", "y", y))
@@ -95,11 +95,11 @@ def row_source(y: Any) -> RowSource:
 
 
 def float_blocks(source: RowSource) -> Iterator[RowBlock]:
-    """Rows as float64, row by row in memory, finite.
+    """Yield the rows in blocks of finite float64, contiguous by row.
 
     Raises:
-      ValueError: they are not.
-      TypeError: no numbers.
+      ValueError: a number is not finite.
+      TypeError: the rows do not hold numbers.
     """
     for start, block in row_blocks(source):
         block = np.asarray(numeric.numbers("FitProvider", "y", block), np.float64)
@@ -109,13 +109,13 @@ def float_blocks(source: RowSource) -> Iterator[RowBlock]:
 
 
 def measure(block: np.ndarray, before: Measures | None) -> Measures:
-    """What was measured, with one more block [rows, d_y] of `float_blocks`."""
+    """Update the measures with one more block [rows, d_y] of `float_blocks`."""
     least, most = block.min(axis=0), block.max(axis=0)
-    with np.errstate(over="ignore"):  # sizes that are refused at the end
+    with np.errstate(over="ignore"):  # such sizes are refused at the end
         longest = float(np.linalg.norm(block, axis=1).max())
         if before is None:
             return Measures(len(block), block.sum(axis=0), least, most, longest)
-        # One row after the other, whatever the blocks: as the sum of all rows is.
+        # Added row by row, so that the sums do not depend on the size of the blocks.
         sums = np.vstack([before.sums, block]).sum(axis=0)
     return Measures(
         before.count + len(block),
@@ -127,16 +127,16 @@ def measure(block: np.ndarray, before: Measures | None) -> Measures:
 
 
 def require_measures(measures: Measures, privacy: Privacy | None) -> None:
-    """Refuse rows that no integers are made of.
+    """Refuse rows that cannot be turned into integers.
 
     Raises:
-      ValueError: they are too large or too small; of private rows, one is longer than 1
-        or delta is 1 / n or more.
+      ValueError: the rows are too large or too small; or they are private, and one is
+        longer than 1 or delta is 1 / n or more.
     """
     size = float(max(measures.most.max(), -measures.least.min()))
     if size and not _LEAST < size < _MOST:
         raise ValueError(
-            f"FitProvider: the largest of y is {size:g}; scale y to numbers near 1."
+            f"FitProvider: the largest |y| is {size:g}; scale y to numbers near 1."
         )
     if privacy is not None:
         privacy.require_rows(measures.count)
@@ -149,13 +149,13 @@ def integer_targets(
     privacy: Privacy | None,
     put: Callable[[RowBlock], None],
 ) -> Targets:
-    """Rows in integers: centred, each column in its unit; private ones as they are.
+    """Turn rows into integers: centred, each column in its unit; private uncentred.
 
     Args:
       source: the rows.
-      measures: of all of them.
-      privacy: of them, or None.
-      put: takes blocks of integers, [rows, d_y] int32.
+      measures: of all rows.
+      privacy: of the rows, or None.
+      put: receives blocks of integers, [rows, d_y] int32.
     """
     if privacy is not None:
         for start, block in float_blocks(source):
@@ -193,14 +193,14 @@ def make_offer(
     precision: int | None,
     privacy: Privacy | None,
 ) -> FitOffer:
-    """The public description of rows, in a new fit.
+    """The public description of rows, for a new fit.
 
     Args:
       targets: of the rows.
       rows: n.
       profile: of the ring.
       digest: of the rows' names.
-      precision: bits that one number of the result carries at most, or None.
+      precision: the most bits that one number of the result carries, or None.
       privacy: of the rows, or None.
     """
     room = profile.modulus.bit_length() - 4
@@ -219,11 +219,13 @@ def make_offer(
 
 
 def chunk_weights(rows: RowSource, plan: FitPlan, number: int) -> list[np.ndarray]:
-    """Integers [blocks * chunk, targets] as `split_limbs` has them, by columns.
+    """One message's integers [blocks * chunk, targets], a group of columns each.
+
+    Their rows are in the order of `split_limbs`.
 
     Args:
-      rows: [n, d_y] all of them.
-      plan: where they lie.
+      rows: [n, d_y] all rows.
+      plan: layout of the rows.
       number: of the message.
     """
     size = plan.chunk * plan.blocks
@@ -238,6 +240,6 @@ def chunk_weights(rows: RowSource, plan: FitPlan, number: int) -> list[np.ndarra
 
 
 def _rounded(value: float, bits: int) -> float:
-    """A float of so many bits."""
+    """Round a value to `bits` significant bits."""
     mantissa, exponent = math.frexp(value)
     return math.ldexp(round(math.ldexp(mantissa, bits)), exponent - bits)

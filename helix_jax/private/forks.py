@@ -1,7 +1,7 @@
 """Objects that stay in the process that made them.
 
-Masks are used once, so that a copy in a forked child is one too many; and JAX does not
-survive a fork: its threads stay behind, and the child would wait for them for ever.
+Masks may be used only once, so no forked child may have a copy. JAX does not survive a
+fork either: its threads stay in the parent, and the child would wait for them for ever.
 """
 
 import os
@@ -12,17 +12,17 @@ _REMEDY = "make a new one in a forked child, or start it by spawn"
 
 
 def require_own(process: int, what: str, remedy: str = _REMEDY) -> None:
-    """Refuse what another process made.
+    """Refuse an object that another process made.
 
     Args:
-      process: the id of that which made it.
-      what: it is.
-      remedy: what to do.
+      process: id of the process that made the object.
+      what: name of the object, for the message.
+      remedy: what to do, for the message.
 
     Raises:
       ProtocolError: this is another process.
     """
     if os.getpid() != process:
         raise ProtocolError(
-            f"{what} belongs to process {process}, this is {os.getpid()}: {remedy}."
+            f"{what} belongs to process {process}, but this is {os.getpid()}: {remedy}."
         )

@@ -1,7 +1,8 @@
 """Internals of both parties, for tests and attacks.
 
-No message of a protocol shows any of it. `FitClient` opens results with its client's
-key; attacks compare what they found with the truth, and play providers without masks.
+No message of a protocol reveals any of them. `FitClient` decrypts results with its
+client's key; attacks compare what they find with the truth, and play providers without
+masks.
 """
 
 from collections.abc import Iterator
@@ -22,24 +23,24 @@ def secret_key(client: Client) -> SecretKey:
     """The secret key of a client, in its own process.
 
     Raises:
-      ProtocolError: this is another.
+      ProtocolError: this is another process.
     """
     require_own(client._process, "this Client")
     return client._secret
 
 
 def admit_unproved(provider: Provider | FitProvider, key: PublicKey) -> None:
-    """Register a public key whose proof nobody has seen."""
+    """Register a public key without checking its proof."""
     provider._admit(key, None)
 
 
 def signing_key(client: Client) -> bytes:
-    """What a client's messages are signed by."""
+    """The key that signs a client's messages."""
     return client._signing
 
 
 def sign_anew(client: Client, message: bytes) -> bytes:
-    """A message of the client that was changed, with a signature that is right."""
+    """Sign a changed message of the client again, so that its signature is valid."""
     return wire.sign(message[: -signatures.SIGNATURE_BYTES], signing_key(client))
 
 
@@ -55,7 +56,7 @@ def integer_rows(provider: FitProvider) -> np.ndarray:
 
 
 def unmasked_results(provider: FitProvider) -> Iterator[bytes]:
-    """Messages of a fit's results as one without masks and floods would send them."""
+    """Messages of a fit's results as a provider without masks would send them."""
     absorbed = provider._absorbed
     if absorbed.plan is None:
         raise ValueError("unmasked_results: the provider has absorbed no rows yet.")

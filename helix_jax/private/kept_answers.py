@@ -1,9 +1,9 @@
-"""Answers of a fit on the disk: whole before they are charged, and never made twice.
+"""Answers of a fit on the disk: complete before they are charged, and made only once.
 
-    made, written, synced --> charged --> given, as often as it is asked for
+    made, written, synced --> charged --> given, as often as requested
 
-A process that ends before the second step has given nothing, and what it had written
-of unfinished answers is made anew; after it the same bytes are given again.
+A process that ends before the second step has given nothing, and answers that it had
+not finished writing are made again; after that step the same bytes are given again.
 """
 
 import shutil
@@ -23,7 +23,7 @@ class KeptAnswers:
         self._folder = folder / f"answers-{number.hex()}"
 
     def has(self, name: str) -> bool:
-        """Whether an answer is there, whole."""
+        """Whether an answer is there, complete."""
         return (self._folder / name).is_dir()
 
     def keep(self, name: str, make: Callable[[], Iterable[bytes]]) -> list[Path]:

@@ -1,21 +1,22 @@
-"""A proof that a public key is one: that it has a short secret and short errors.
+"""A proof that a public key is well formed: its secret and its errors are short.
 
-    b + a s = e,   |s| <= 1 and |e| <= 21 a coefficient
+    b + a s = e,   |s| <= 1 and |e| <= 21 per coefficient
 
-The prover commits to t = y_e - a y_s with y discrete Gaussians, is challenged by powers
-of X that are a hash of everything, and responds with
+The prover commits to t = y_e - a y_s with discrete Gaussians y_s and y_e. The
+challenges are powers X^c, drawn by a hash of everything so far. The responses are
 
     z_s = y_s + X^c s,   z_e = y_e + X^c e
 
-with a probability that makes the law of what is sent the Gaussians' own, whatever s and
-e are (rejection sampling). Else it begins anew. The verifier refuses long answers,
-finds t = z_e - a z_s - X^c b, and hashes.
+They are sent with a probability that makes their distribution the Gaussians' own,
+whatever s and e are (rejection sampling); otherwise the prover starts over. The
+verifier rejects long responses, computes t = z_e - a z_s - X^c b, and compares the
+hash.
 
-Two answers to one commitment give 2 b = e'' - a s'' with the norms of
-`key_proof_sizes.extracted_norms`. A key for which there are no such s'' and e'' has at
-most one vector of challenges for each commitment that can be answered: it passes with
-probability 2^-130 for each hash that was computed. The arguments, the format and the
-limits are in docs/key_proof.md.
+Two responses to one commitment give 2 b = e'' - a s'' with the norms of
+`key_proof_sizes.extracted_norms`. If a key has no such s'' and e'', at most one vector
+of challenges can be answered for each commitment, so the key passes with probability
+2^-130 per hash computed. The arguments, the format and the limits are in
+docs/key_proof.md.
 
 Reference: Benhamouda, Camenisch, Krenn, Lyubashevsky, Neven 2014, eprint 2014/889,
   section 3 (challenges, extraction); Lyubashevsky 2012, eprint 2011/537, theorem 4.6
@@ -52,19 +53,19 @@ _HEAD = struct.Struct("<32sIIIQQ")
 def prove(
     public: Seeded, secret: np.ndarray, profile: Profile, *, owner: bytes
 ) -> bytes:
-    """Prove that a public key is one of a secret.
+    """Prove that a public key belongs to a secret.
 
     Args:
       public: (seed, b) with b [1, L, N] int64, transformed.
       secret: [L, N] int64, transformed.
       profile: of the ring.
-      owner: 32 bytes, whose proof it is: what verifies signatures.
+      owner: 32 bytes, the key that verifies the owner's signatures.
 
     Returns:
       `proof_length` bytes.
 
     Raises:
-      ValueError: the key is not of this secret, or not by the rules.
+      ValueError: the key does not belong to this secret, or s or e is too large.
     """
     shape, a = proof_shape(profile), _second(public, profile)
     witness = _witness(public, secret, profile)
@@ -96,10 +97,10 @@ def verify(
       public: (seed, b) with b [1, L, N] int64 residues, transformed.
       proof: `proof_length` bytes.
       profile: of the ring.
-      owner: whose proof it is.
+      owner: as in `prove`.
 
     Raises:
-      ProtocolError: it does not hold.
+      ProtocolError: the proof does not hold.
     """
     shape = proof_shape(profile)
     if len(proof) != proof_length(profile):
@@ -130,12 +131,12 @@ def sending_chance(
 ) -> Decimal:
     """The probability with which responses z = y + v are sent.
 
-    min(1, D(z) / (M D(z - v))), D the Gaussians' probabilities: 40 digits.
+    min(1, D(z) / (M D(z - v))) to 40 digits, with D the Gaussians' probabilities.
 
     Args:
       responses: [R, N] int64 each, z of the secret and of the errors.
-      hidden: the same of v.
-      shape: with their deviations.
+      hidden: [R, N] int64 each, v of the secret and of the errors.
+      shape: sizes of the proof, with the Gaussians' deviations.
     """
     with localcontext(prec=50):
         log = -Decimal(LOG_TRIES.numerator) / LOG_TRIES.denominator
@@ -145,8 +146,8 @@ def sending_chance(
 
 
 def is_drawn(chance: Decimal, drawn: bytes) -> bool:
-    """Whether 32 random bytes, an integer below 2^256, are below chance 2^256."""
-    with localcontext(prec=150):  # the default's 28 digits would round it
+    """Whether 32 random bytes, an integer below 2^256, are below chance * 2^256."""
+    with localcontext(prec=150):  # the default of 28 digits would round it
         return int.from_bytes(drawn, "little") < chance * 2**256
 
 
@@ -232,7 +233,7 @@ def _commit(
 def _challenge(
     public: Seeded, commitments: Array, profile: Profile, owner: bytes
 ) -> np.ndarray:
-    """The powers of X [R] that are asked for, below 2 N."""
+    """The challenges [R]: powers of X, below 2 N."""
     shape = proof_shape(profile)
     sizes = profile.degree, len(profile.primes), shape.repetitions, *shape.scales
     digest = hashlib.shake_256(_HEAD.pack(DOMAIN, *sizes))
@@ -246,7 +247,7 @@ def _challenge(
 def _pack(
     challenges: np.ndarray, secrets: np.ndarray, errors: np.ndarray, shape: ProofShape
 ) -> bytes:
-    """Challenges of 16 bits, then z_s + z_e 2^(bits of z_s), each from its least."""
+    """Challenges of 16 bits, then z_s + z_e 2^(bits of z_s), each less its minimum."""
     low, high = shape.bits
     numbers = secrets + 2 ** (low - 1) + ((errors + 2 ** (high - 1)) << low)
     raw = numbers.astype("<u8").reshape(-1, 1).view(np.uint8)
@@ -258,7 +259,7 @@ def _pack(
 def _unpack(
     proof: bytes | memoryview, shape: ProofShape, degree: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Challenges [R], z_s and z_e [R, N]: int64, none of them checked."""
+    """Challenges [R], z_s and z_e [R, N]: int64, unchecked."""
     low, high = shape.bits
     head, size = 2 * shape.repetitions, (shape.repetitions, degree)
     challenges = np.frombuffer(proof[:head], "<u2").astype(np.int64)
