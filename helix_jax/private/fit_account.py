@@ -146,7 +146,7 @@ class FitAccount(NamedTuple):
           width: of its source.
 
         Raises:
-          BudgetError: it could; the message says how much, and how much was given.
+          BudgetError: says how much it could carry, and how much was given.
         """
         if self.budget is None:
             return

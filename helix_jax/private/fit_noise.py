@@ -70,7 +70,7 @@ def private_columns(y: np.ndarray, privacy: Privacy) -> PrivateColumns:
 
 
 def private_bounds(rows: int, width: int, privacy: Privacy) -> tuple[float, float]:
-    """Public bounds on private rows: (norm, mean), as in `PrivateColumns`."""
+    """Bounds on n private rows of width d_y: (norm, mean) of `PrivateColumns`."""
     unit = 2.0**KERNEL_BITS
     spread = _mean_sigma(privacy.rho, width + 1) / rows
     return unit * math.sqrt(rows), unit + _TAIL * spread
