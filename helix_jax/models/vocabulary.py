@@ -1,14 +1,18 @@
 """From tokens into the residual stream, and from it to logits."""
 
+import math
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from helix_jax.models.layers import activate, dense, normalise, precision_of, softcap
-from helix_jax.models.sharding import constrain
+from helix_jax.models.sharding import active_mesh, constrain
 from helix_jax.models.spec import ModelSpec
 from helix_jax.types import Array
+
+FEW_ROWS = 32  # the most that `_dot_table` turns round; chosen by measurement
 
 
 def embed(
@@ -98,12 +102,38 @@ def project_to_vocabulary(params: Mapping, spec: ModelSpec, h: Array) -> Array:
         h = normalise(params.get("head_norm", {}), h, spec)
     if "embed_out" in params:
         h = dense(params["embed_out"], h)
-    kernel = params["embed"].T if spec.tied else params["head"]["kernel"]
-    scores = jnp.dot(
-        h, kernel, precision=precision_of(h), preferred_element_type=jnp.float32
-    )
+    if spec.tied:
+        scores = _dot_table(h, params["embed"])
+    else:
+        scores = _dot(h, params["head"]["kernel"])
     if spec.head_bias:
         scores = scores + params["head"]["bias"].astype(jnp.float32)
     if spec.logit_scale is not None:
         scores = scores * spec.logit_scale
     return softcap(scores, spec.logit_softcap)
+
+
+def _dot_table(h: Array, table: Array) -> Array:
+    """h @ table.T in float32, for h: [..., D] and table: [V, D].
+
+    A CPU multiplies two to FEW_ROWS rows up to 1.7 times as fast from the right, as
+    (table @ h.T).T: its matrix product then copies less of the table into its own
+    order. The barrier keeps XLA from turning it back.
+    """
+    count = math.prod(h.shape[:-1])
+    few = 2 <= count <= FEW_ROWS and h.dtype == table.dtype == jnp.float32
+    if not few or active_mesh() is not None:
+        return _dot(h, table.T)
+
+    def turned(h: Array, table: Array) -> Array:
+        scores = _dot(table, h.reshape(count, -1).T)
+        return jax.lax.optimization_barrier(scores).T.reshape(*h.shape[:-1], -1)
+
+    def plain(h: Array, table: Array) -> Array:
+        return _dot(h, table.T)
+
+    return jax.lax.platform_dependent(h, table, cpu=turned, default=plain)
+
+
+def _dot(x: Array, y: Array) -> Array:
+    return jnp.dot(x, y, precision=precision_of(x), preferred_element_type=jnp.float32)

@@ -1,6 +1,7 @@
 """Output heads whose parts are tied, untied, or stored twice, against transformers."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from helix_jax.errors import CheckpointError
 from helix_jax.models import apply_model, load_model, save_model
+from helix_jax.models.vocabulary import project_to_vocabulary
 
 from .twins import VOCABULARY, build_twin, twin_config, twin_states
 
@@ -147,3 +149,23 @@ def test_weights_that_are_no_numbers(twin, tmp_path, value, dtype):
     change(folder, spoil)
     with pytest.raises(CheckpointError, match=rf"'{name}' .* holds NaN or infinity"):
         load_model(str(folder), dtype=dtype)
+
+
+@pytest.mark.parametrize("count", (1, 2, 32, 33))
+def test_the_logits_of_a_row_do_not_depend_on_how_many_there_are(twin, count):
+    """A CPU multiplies few rows by a tied head in another order than many."""
+    _, model = twin("gpt2")
+    assert model.spec.tied
+    rng = np.random.default_rng(count)
+    h = rng.normal(size=(1, count, model.spec.width)).astype(np.float32)
+    weights = rng.normal(size=(1, count, model.spec.vocab_size)).astype(np.float32)
+
+    @jax.jit
+    def both(h):
+        head = partial(project_to_vocabulary, model.params, model.spec)
+        return jax.vjp(head, h)
+
+    logits, back = both(h)
+    table = np.asarray(model.params["embed"], np.float64)
+    np.testing.assert_allclose(logits, h @ table.T, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(back(weights)[0], weights @ table, rtol=1e-5, atol=1e-5)
