@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -276,7 +276,7 @@ def _indexed_axes(path: str, family: Family) -> int:
     return max(counts, default=int(path.startswith("layers/")))
 
 
-@lru_cache(maxsize=None)  # a family has tens of rules
+@cache  # a family has tens of rules
 def _pattern(name: str) -> re.Pattern:
     return re.compile(re.escape(name).replace(r"\{\}", r"(\d+)"))
 

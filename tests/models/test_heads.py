@@ -151,7 +151,7 @@ def test_weights_that_are_no_numbers(twin, tmp_path, value, dtype):
         load_model(str(folder), dtype=dtype)
 
 
-@pytest.mark.parametrize("count", (1, 2, 32, 33))
+@pytest.mark.parametrize("count", [1, 2, 32, 33])
 def test_the_logits_of_a_row_do_not_depend_on_how_many_there_are(twin, count):
     """A CPU multiplies few rows by a tied head in another order than many."""
     _, model = twin("gpt2")
