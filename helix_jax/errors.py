@@ -34,7 +34,7 @@ class CheckpointError(HelixError, ValueError):
 
 
 class UnsupportedError(CheckpointError):
-    """A model folder is intact, but the engine jax does not support it."""
+    """A model folder is intact, but the JAX engine does not support it."""
 
 
 class MeshError(HelixError, ValueError):

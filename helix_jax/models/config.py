@@ -88,7 +88,7 @@ ADVICE = {
         "supported; its states would be wrong"
     ),
     "quantization_config": (
-        "the weights are quantised, which the engine jax does not read; use "
+        "the weights are quantised, which the JAX engine does not read; use "
         "--engine=torch, or load the model that they were made from"
     ),
     "transformers_weights": (
@@ -233,7 +233,7 @@ class ConfigReader:
             kind = CheckpointError if wrong.keys() & NO_ENGINE else UnsupportedError
             raise kind(
                 f"{self.family}: config attributes {wrong} change the hidden states "
-                "and are not honoured by the engine jax"
+                "and are not honoured by the JAX engine"
                 f"{''.join(self._advice(name) for name in wrong)}. Without them in "
                 "config.json the model would load, and its states would be wrong."
             )

@@ -294,7 +294,7 @@ def _check_kind(stored: StoredTensor, about: str) -> None:
     if stored.kind not in FLOATS.values():
         raise CheckpointError(
             f"{about} is {stored.kind}, expected float32, bfloat16 or float16. "
-            "Quantised checkpoints need the engine torch: use --engine=torch, or "
+            "Quantised checkpoints need the torch engine: use --engine=torch, or "
             "load the original weights."
         )
 

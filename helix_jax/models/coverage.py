@@ -3,7 +3,7 @@
     python -m helix_jax.models.coverage docs/models.md [--try]
 
 The table lists every text model type of the installed transformers. With --try, the
-engine torch is tried on each type: a tiny random model of it is made and examined like
+torch engine is tried on each type: a tiny random model of it is made and examined like
 a loaded one. Without --try, the results for torch that the file holds are kept.
 """
 
@@ -78,14 +78,14 @@ def text_types() -> list[str]:
 
 
 def by_jax(kind: str) -> str:
-    """What the engine jax does with a model type."""
+    """What the JAX engine does with a model type."""
     if kind in WRAPPERS:
         return "text part"
     return "native" if kind in FAMILIES else ""
 
 
 def by_torch(kind: str) -> str:
-    """What the engine torch does with a tiny random model of a type, by trying it."""
+    """What the torch engine does with a tiny random model of a type, by trying it."""
     said = NOT_TRIED
     for sizes in (TINY, SHALLOW):
         try:
@@ -157,7 +157,7 @@ def _refused(error: Exception) -> str:
 
 
 def coverage_text(torch_says: Mapping[str, str]) -> str:
-    """The document, given what the engine torch does with each type."""
+    """The document, given what the torch engine does with each type."""
     (version,) = transformers_names("__version__")
     rows = {
         kind: (by_jax(kind), torch_says.get(kind, NOT_TRIED)) for kind in text_types()
@@ -181,7 +181,7 @@ def _rank(jax: str, torch: str) -> int:
 
 
 def read_trials(text: str) -> dict[str, str]:
-    """Type -> what the document says that the engine torch does with it."""
+    """Type -> what the document says that the torch engine does with it."""
     return dict(re.findall(r"^\| (\S+) \| [^|]* \| ([^|]*?) \|$", text, re.MULTILINE))
 
 

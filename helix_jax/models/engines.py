@@ -59,10 +59,10 @@ def load_model_by(
     chosen, reason = choose_engine(engine, name_or_path, revision=revision)
     name = model_name(name_or_path)
     if reason is not None:
-        LOG.warning("%s: run by the engine torch, since %s", name, reason)
+        LOG.warning("%s: run by the torch engine, since %s", name, reason)
     if chosen == "torch" and mesh:
         raise MeshError(
-            f"{name} is run by the engine torch, which puts it on one device; leave "
+            f"{name} is run by the torch engine, which puts it on one device; leave "
             f"the mesh {mesh!r} out."
         )
     load = load_torch_model if chosen == "torch" else partial(load_model, mesh=mesh)
@@ -115,7 +115,7 @@ def choose_engine(
         return Choice("jax", None)
     if not has_torch():
         raise CheckpointError(
-            f"{folder} is not run by the engine jax, since {reason} The engine torch "
+            f"{folder} is not run by the JAX engine, since {reason} The torch engine "
             "(--engine=torch), which is not installed, may run it: pip install "
             "'helix_jax[torch]'."
         )
@@ -123,7 +123,7 @@ def choose_engine(
 
 
 def why_not_native(folder: Path) -> str | None:
-    """A sentence on why the engine jax does not run a folder; None if it does.
+    """A sentence on why the JAX engine does not run a folder; None if it does.
 
     Also None if no engine runs it: damage is reported when the folder is loaded.
     """
@@ -152,5 +152,5 @@ def _telling(reason: str | None) -> Iterator[None]:
         if reason is None:
             raise
         raise CheckpointError(
-            f"{error} The engine jax does not run it either, since {reason}"
+            f"{error} The JAX engine does not run it either, since {reason}"
         ) from error

@@ -10,7 +10,7 @@ def explain_folder(folder: Path) -> str:
     packed = sorted(name for name in names if name.endswith(".gguf"))
     if packed:
         return (
-            f"{about}: it holds GGUF weights, which the engine jax does not read. Use "
+            f"{about}: it holds GGUF weights, which the JAX engine does not read. Use "
             "--engine=torch, or convert them with transformers: AutoModelForCausalLM."
             f"from_pretrained({str(folder)!r}, gguf_file={packed[0]!r})."
             "save_pretrained(NEW), likewise the tokenizer, and name the folder NEW."

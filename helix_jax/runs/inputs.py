@@ -79,7 +79,7 @@ def refuse_slow_dtype(config: Any) -> None:
     process can hold.
 
     Raises:
-      RunError: the engine jax would run a model in bfloat16 on a CPU.
+      RunError: the JAX engine would run a model in bfloat16 on a CPU.
     """
     dtype = getattr(config, "dtype", "")
     if dtype not in ("bfloat16", INT8) or jax.default_backend() != "cpu":
@@ -119,7 +119,7 @@ def _check_model(config: Any, flag: str, name: str) -> Spec:
     if getattr(config, "mesh", ""):
         if isinstance(spec, TorchSpec):
             raise RunError(
-                f"--mesh={config.mesh}: {name} is run by the engine torch, which puts "
+                f"--mesh={config.mesh}: {name} is run by the torch engine, which puts "
                 "it on one device; leave --mesh out."
             )
         with naming("mesh"):

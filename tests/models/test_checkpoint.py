@@ -329,7 +329,7 @@ DAMAGES = {
     ),
     "unknown family": (
         config(model_type="mamba"),
-        r"'mamba' is not supported by the engine jax; supp",
+        r"'mamba' is not supported by the JAX engine; supp",
     ),
     "no family": (config(model_type=None), r"names no model_type"),
     "bad value": (config(hidden_size="wide"), r"not a valid llama config"),

@@ -325,7 +325,7 @@ ADVICE = [
         "qwen2",
         "quantization_config",
         INT4,
-        "weights are quantised, which the engine jax does not read; use --engine=tor",
+        "weights are quantised, which the JAX engine does not read; use --engine=tor",
     ),
     ("gpt2", "auto_map", {"AutoModel": "m.M"}, "its authors' code, which is never"),
     ("phi3", "auto_map", {"AutoModel": "m.M"}, "its authors' code, which is never"),

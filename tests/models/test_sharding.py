@@ -337,5 +337,5 @@ def test_the_flag_reaches_the_model(twin):
         load_model(folder, mesh="tensor:4")
     with pytest.raises(MeshError, match=r"llama has 4 heads"):
         load_model(folder, mesh="tensor:3")
-    with pytest.raises(MeshError, match=r"run by the engine torch"):
+    with pytest.raises(MeshError, match=r"run by the torch engine"):
         load_model_by("torch", folder, mesh="data:1")

@@ -1,4 +1,4 @@
-"""The engine torch: every native family as the engine jax has it, and what is refused.
+"""The torch engine: every native family as the JAX engine has it, and what is refused.
 
 Tolerance: 1e-5 of the largest number of a layer. Observed: below 2e-6.
 """
@@ -110,7 +110,7 @@ def test_auto_takes_jax_for_native_families_and_torch_for_others(copy, caplog):
         load_model_by("jax", str(copy / "rwkv"))
     model = load_model_by("auto", str(copy / "rwkv"))
     assert (
-        "rwkv: run by the engine torch, since its model_type is 'rwkv', which is not "
+        "rwkv: run by the torch engine, since its model_type is 'rwkv', which is not "
         "native."
     ) in caplog.messages
     assert model.spec == read_spec_by("auto", str(copy / "rwkv"))
@@ -124,7 +124,7 @@ def test_auto_takes_torch_for_settings_that_a_native_family_does_not_have(copy, 
     rewrite(copy, is_causal=False)
     assert read_spec_by("auto", str(copy)).family == "llama"
     model = load_model_by("auto", str(copy))
-    assert "run by the engine torch, since llama: config attrib" in caplog.messages[-1]
+    assert "run by the torch engine, since llama: config attrib" in caplog.messages[-1]
     assert "'is_causal': False" in caplog.messages[-1]
     got = torch_states(model, np.array(inputs), np.array([4]), layers=[3])[0, 0]
     theirs = transformers.AutoModel.from_pretrained(copy)
@@ -146,7 +146,7 @@ def test_auto_tells_both_reasons_where_neither_engine_runs_a_model(copy):
     changes = {"is_causal": False, "architectures": None, "rope_parameters": None}
     rewrite(copy, **changes | {"hidden_act": "my_act"})
     with pytest.raises(
-        CheckpointError, match=r"my_act.*engine jax does not run it eit"
+        CheckpointError, match=r"my_act.*JAX engine does not run it eit"
     ):
         read_spec_by("auto", str(copy))
     rewrite(copy, hidden_act="silu", auto_map={"AutoModel": "mine.Model"})
@@ -284,8 +284,8 @@ def test_all_but_this_engine_works_without_torch(tmp_path):
     assert "PyTorch was not found" not in done.stderr
     shape, *said = done.stdout.splitlines()
     assert shape == "(2, 128)"
-    assert "not run by the engine jax, since its model_type is 'mamba'" in said[0]
-    assert "not run by the engine jax, since llama: config attributes {'is_c" in said[2]
+    assert "not run by the JAX engine, since its model_type is 'mamba'" in said[0]
+    assert "not run by the JAX engine, since llama: config attributes {'is_c" in said[2]
     assert "(--engine=torch), which is not installed" in said[2]
     assert len(said) == 4
     assert all("pip install 'helix_jax[torch]'" in one for one in said)

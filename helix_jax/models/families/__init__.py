@@ -138,8 +138,8 @@ def family_of(model_type: str) -> Family:
     """
     if model_type not in FAMILIES:
         raise UnsupportedError(
-            f"model_type {model_type!r} is not supported by the engine jax; supported "
-            f"are {', '.join(sorted(FAMILIES))}. The engine torch runs others "
+            f"model_type {model_type!r} is not supported by the JAX engine; supported "
+            f"are {', '.join(sorted(FAMILIES))}. The torch engine runs others "
             "(--engine=torch)."
         )
     return FAMILIES[model_type]

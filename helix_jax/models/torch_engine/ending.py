@@ -106,7 +106,7 @@ def _after_blocks(
     made = "no module" if maker is None else f"a {type(maker.module).__name__}"
     raise CheckpointError(
         f"{name}: its last state comes from {made}, not from a block or a norm, so "
-        "the stream before the final norm cannot be identified; the engine torch does "
+        "the stream before the final norm cannot be identified; the torch engine does "
         "not run it."
     )
 

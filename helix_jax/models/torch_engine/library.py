@@ -43,7 +43,7 @@ def torch_library(name: str) -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise CheckpointError(
-            f"{name} needs the engine torch, which is not installed: pip install "
+            f"{name} needs the torch engine, which is not installed: pip install "
             "'helix_jax[torch]'."
         ) from error
 

@@ -45,7 +45,7 @@ def load_torch_model(
     source = find_source(name_or_path, revision)
     if source.adapter is not None:
         raise CheckpointError(
-            f"{source.adapter} holds an adapter, which the engine torch does not "
+            f"{source.adapter} holds an adapter, which the torch engine does not "
             "merge; merge it with peft (merge_and_unload, save_pretrained) first."
         )
     config = read_torch_config(source.base)
@@ -60,7 +60,7 @@ def load_torch_model(
         raise CheckpointError(
             f"{folder}: {spec.family} gives states of {ending.num_layers} layers, but "
             f"its config says {spec.num_layers}, so layers cannot be numbered with "
-            "certainty; the engine torch does not run it."
+            "certainty; the torch engine does not run it."
         )
     record = {
         "model": model_name(name_or_path),

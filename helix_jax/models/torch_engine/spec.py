@@ -85,7 +85,7 @@ def packed_file(folder: Path) -> str | None:
         )
     if importlib.util.find_spec("gguf") is None:
         raise CheckpointError(
-            f"{folder / packed[0]} is GGUF, which the engine torch reads with a "
+            f"{folder / packed[0]} is GGUF, which the torch engine reads with a "
             "package that is not installed: pip install gguf."
         )
     return packed[0]
@@ -142,7 +142,7 @@ def spec_of(network: Any, folder: Path) -> TorchSpec:
     except (AttributeError, NotImplementedError) as error:
         raise CheckpointError(
             f"{folder}: its {type(network).__name__} has no token embedding that "
-            "transformers finds; the engine torch runs models of text."
+            "transformers finds; the torch engine runs models of text."
         ) from error
     read = {
         "width": getattr(config, "hidden_size", None),
@@ -152,7 +152,7 @@ def spec_of(network: Any, folder: Path) -> TorchSpec:
     sizes = {name: size for name, size in read.items() if isinstance(size, int)}
     if unknown := [name for name in read if name not in sizes]:
         raise CheckpointError(
-            f"{folder}: the engine torch does not find {', '.join(unknown)} of "
+            f"{folder}: the torch engine does not find {', '.join(unknown)} of "
             f"{config.model_type}; it runs models of text with blocks one after "
             "another."
         )
