@@ -4,11 +4,11 @@
     def apply_map(map, x): ...
 
     apply_map(selection, x)
-    TypeError: apply_map: map needs a map of states, got a Selection: use
-    selection.fit.map.
+    TypeError: apply_map: map needs a map of states, such as an AffineMap, got a
+    Selection: use map.fit.map.
 
-Kinds are told by type, never by value, so that decorated functions stay jit-able; a
-call costs some microseconds.
+Kinds are recognised by type, never by value, so that decorated functions stay jit-able;
+a call costs some microseconds.
 """
 
 import functools

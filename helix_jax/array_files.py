@@ -1,4 +1,4 @@
-"""Named arrays in one file, safetensors or npz, always replaced and read as a whole."""
+"""Named arrays in one file, safetensors or npz, which is replaced atomically."""
 
 import io
 import json
@@ -64,7 +64,7 @@ def write_safetensors(
 def dump_safetensors(
     path: Path, arrays: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write the bytes of `safetensors.numpy.save`, one array in memory at a time.
+    """Write the bytes of `safetensors.numpy.save` without holding them all in memory.
 
     safetensors' own `save_file` makes files that other users cannot read, and its
     errors hide the operating system's message.
@@ -77,7 +77,7 @@ def dump_safetensors(
     for name, part in parts.items():
         if part.dtype.name not in _TYPES:
             raise TypeError(f"{name}: safetensors cannot hold dtype {part.dtype}.")
-    # Wider types first, so that all lie aligned.
+    # Wider types first, so that all are aligned.
     order = sorted(parts, key=lambda name: (-parts[name].dtype.itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
@@ -166,7 +166,7 @@ def read_npz(
     names: Sequence[str] | None = None,
     raises: type[HelixError] = PathError,
 ) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file, of some names or all; errors as `read_safetensors`."""
+    """The arrays of an .npz file, or those named; errors as for `read_safetensors`."""
     with os_errors(path, "be read", raises), Path(path).open("rb") as stream:
         return load_npz(stream, path, remedy=remedy, names=names, raises=raises)
 
@@ -179,7 +179,7 @@ def load_npz(
     names: Sequence[str] | None = None,
     raises: type[HelixError] = PathError,
 ) -> dict[str, np.ndarray]:
-    """The same of an open file, by its name in messages."""
+    """As `read_npz`, from an open file; messages call it by `name`."""
     try:
         found = np.load(stream, allow_pickle=False)
         if not isinstance(found, np.lib.npyio.NpzFile):

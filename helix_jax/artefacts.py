@@ -115,8 +115,8 @@ def _read_version(
     """config.json and the arrays that it was saved with.
 
     Another process may save a new version between the two reads, or while the system
-    follows a link: a failed read is repeated, and the artefact is damaged if it fails
-    unchanged.
+    follows a link: a failed read is repeated, and the artefact counts as damaged if the
+    read keeps failing with the same config.json.
     """
     before, failures = None, 0
     while True:
@@ -160,7 +160,7 @@ def _read_config(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
 
 def _require_replaceable(folder: Path, kind: str) -> None:
     """Refuse a folder with other content; a damaged artefact is no obstacle."""
-    if not (folder / CONFIG).exists():  # new, or the rest of what was removed
+    if not (folder / CONFIG).exists():  # new, or left over from a removal
         return
     try:
         _read_config(folder, [kind])

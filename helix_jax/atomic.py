@@ -63,7 +63,7 @@ def replaced_file(
         fd, temporary = _reserve(place.parent)
         try:
             yield temporary
-            with contextlib.suppress(OSError):  # as it was, where it was
+            with contextlib.suppress(OSError):  # the old file's mode, if any
                 os.chmod(temporary, stat.S_IMODE(place.stat().st_mode))
             sync(temporary)
             os.replace(temporary, place)
@@ -181,7 +181,7 @@ def _switch(folder: Path, stage: Path) -> None:
             link = os.path.relpath(current / name, (folder / name).parent)
             _put_link(link, folder / name, stage)
         sync(folder)
-        _put_link("new", current, stage)  # the instant
+        _put_link("new", current, stage)  # the atomic step
         sync(stage)
     for name in sorted(names, key=lambda name: name.name == "config.json"):
         os.replace(new / name, folder / name)
@@ -291,7 +291,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # no folders there
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # cannot sync folders
             raise
     finally:
         os.close(fd)

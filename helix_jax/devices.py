@@ -77,7 +77,7 @@ def devices_for(rows: int) -> list[jax.Device] | None:
     """All devices, if several can share that many rows evenly.
 
     Returns:
-      None: the default device has the whole batch.
+      The devices, or None: the default device has the whole batch.
     """
     devices = jax.devices()
     return devices if len(devices) > 1 and rows % len(devices) == 0 else None

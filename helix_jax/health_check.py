@@ -2,10 +2,10 @@
 
     python -m helix_jax.health_check https://127.0.0.1:8443
 
-ends with status 0 where GET /health/ready is answered with 200 within five seconds, and
+exits with status 0 if GET /health/ready is answered with 200 within five seconds, and
 with 1 otherwise. It imports nothing but the standard library, since it is started every
 few seconds. It queries only this machine and sends no token, and so accepts any
-certificate: a container does not know under which name the world reaches it.
+certificate: a container does not know the name by which others reach it.
 """
 
 import http.client
@@ -22,7 +22,7 @@ def is_ready(url: str) -> bool:
     """Whether the service at a URL of this machine takes requests.
 
     Raises:
-      ValueError: it is no URL of this machine.
+      ValueError: it is not a URL of this machine.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -172,7 +172,7 @@ def _said(
         status = getattr(getattr(error, "response", None), "status_code", None)
         if writing and status in (401, 403):
             raise raises(_denied(name)) from error
-        told = "did not take" if writing else "did not give"
+        told = "did not accept" if writing else "did not deliver"
         raise raises(
             f"the hub {told} {asked}: {type(error).__name__}: {_line(error)}"
         ) from error

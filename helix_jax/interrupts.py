@@ -15,8 +15,7 @@ _AGAIN_SECONDS = 0.05
 def quiet_interrupts() -> None:
     """Make an uncaught KeyboardInterrupt end the process with one line.
 
-    Even if a shell started the program in the background with SIGINT ignored, as
-    programs do once they run.
+    Also if a shell started the program in the background with SIGINT ignored.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.unraisablehook = send_lost_interrupts(sys.unraisablehook)
@@ -37,7 +36,7 @@ def quiet_interrupts() -> None:
 
 @contextlib.contextmanager
 def quiet_pipes() -> Iterator[None]:
-    """A reader that has enough, as in `| head`, ends the output without a word."""
+    """End the output silently if its reader closes the pipe, as `| head` does."""
     try:
         yield
         sys.stdout.flush()

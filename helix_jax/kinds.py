@@ -104,7 +104,7 @@ NORM_MOMENTS = Kind(
     _named("NormMoments"),
     "norms_from_batch(x, y), or accumulate_norms(batches)",
     {
-        "Moments": "norms_from_batch(x, y), of the rows that {} is of",
+        "Moments": "norms_from_batch(x, y), with the rows of {}",
         "Pair": "accumulate_norms({}.rows())",
         "tuple": "norms_from_batch(*{})",
         "generator": "accumulate_norms({})",
@@ -118,7 +118,7 @@ STREAM = Kind(
         "tuple": "[{}]",
         "Pair": "{}.rows()",
         "Store": "join(store_x, store_y).rows()",
-        "Moments": "{} itself, which are moments already",
+        "Moments": "{} itself, which holds moments already",
         "dict": "{}.values()",
     },
 )

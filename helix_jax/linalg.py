@@ -1,7 +1,7 @@
 """Numerical tools used everywhere: wide arithmetic, products, spectra.
 
 The computing functions are all `wide`: float64 input is computed and returned as
-float64, whoever calls; float32 stays float32.
+float64, whatever the caller's setting; float32 stays float32.
 """
 
 import functools
@@ -33,7 +33,7 @@ def wide(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     A function that reads a caller's stream is not wide itself, only its work on each
     item: the code that makes the items, such as a model's forward pass, keeps the
-      caller's setting.
+    caller's setting.
     """
 
     @functools.wraps(function)
@@ -136,7 +136,7 @@ def rounding_variance(mean: Array) -> Array:
 
 @wide
 def random_orthogonal(key: Array, rows: int, columns: int) -> Array:
-    """A matrix with orthonormal columns (or rows, if fewer), uniform by Haar measure.
+    """A matrix with orthonormal columns (or rows, if fewer), Haar distributed.
 
     Args:
       key: jax.random key.

@@ -5,7 +5,7 @@ removed when the writing ends. On one machine the lock is the kernel's (flock), 
 killed owner frees it at once. Another machine recognises an owner by its heartbeat: the
 file's time changes every ten seconds, and an owner that has not changed it for a minute
 of watching counts as dead. So NFS is safe with flock across hosts (Linux's default) and
-without. Readers take no lock.
+without it. Readers take no lock.
 """
 
 import atexit
@@ -87,7 +87,7 @@ class Lock:
         self._place.drop()
 
     def disown(self) -> None:
-        """Drop the parent's locks in a forked child."""
+        """Let go of the lock in a forked child; the parent keeps it."""
         self._ended.set()
         if isinstance(self._place, LocalPlace):
             self._place.disown()
@@ -139,8 +139,8 @@ def hold(folder: str | os.PathLike, what: str) -> Iterator[None]:
 def keep(folder: str | os.PathLike, what: str) -> None:
     """Take the lock of a local folder for this process, until `let_go` or its end.
 
-    A thread that already keeps it continues, as does any once that thread has ended;
-    until then it waits, as another process would.
+    The thread that already keeps it continues; other threads wait, as another process
+    would, until that thread has ended.
     """
     name, thread = os.path.realpath(folder), threading.current_thread()
     with _guard:

@@ -1,4 +1,4 @@
-"""How near each mapped row is to the target's own, in numpy alone.
+"""How close each mapped row is to the target's own row, in numpy alone.
 
     features   f(x, y_hat): energies of x and of y_hat, in and off the main directions
     predicted  tanh(w . terms(f)), the cosine of y_hat with the target's row
@@ -43,12 +43,12 @@ class Confidence(NamedTuple):
 
     Attributes:
       mean_x, mean_y: [dx], [dy] of the fit rows.
-      directions: [dx, k], main directions of x, each over its standard deviation.
+      directions: [dx, k], main directions of x, each divided by its standard deviation.
       variances: [k] of x along them.
-      scales: [3] mean squares: of x - mean_x, of what of it is off the directions, and
-        of y - mean_y.
+      scales: [3] mean squares: of x - mean_x, of its part off the directions, and of
+        y - mean_y.
       centre, spread: [F] of the features of the calibration rows.
-      lowest, highest: [F], between which a feature is held.
+      lowest, highest: [F], bounds to which features are clipped.
       regressions: name of COSINES -> Regression.
     """
 
@@ -99,13 +99,13 @@ class Confidence(NamedTuple):
         return value, low, np.any(outside, axis=1)
 
     def margin(self, name: str, coverage: float) -> float:
-        """q of a coverage; errors as of a call."""
+        """q of a coverage; errors as for a call."""
         residuals = self.regressions[name].residuals
         place = math.ceil((len(residuals) + 1) * coverage)
         if not 0 < coverage < 1 or place > len(residuals):
             most = len(residuals) / (len(residuals) + 1)
             raise ArtefactError(
-                f"a coverage of {coverage} is not to be had of {len(residuals)} "
+                f"a coverage of {coverage} cannot be had from {len(residuals)} "
                 f"calibration rows; ask for one in (0, {math.floor(1e4 * most) / 1e4}]."
             )
         return float(residuals[place - 1])

@@ -62,7 +62,7 @@ class NumpyMap(NamedTuple):
           x: [..., dx] numbers.
 
         Returns:
-          [..., dy] float64 of float64, else float32.
+          [..., dy] float64 if x is float64, else float32.
 
         Raises:
           ValueError: the last axis of x is not dx.
@@ -209,5 +209,5 @@ def _float_of(dtype: np.dtype) -> type:
 
 
 def _gelu(z: np.ndarray) -> np.ndarray:
-    """The tanh form, which jax.nn.gelu is."""
+    """The tanh approximation, as jax.nn.gelu computes it by default."""
     return 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))

@@ -63,8 +63,8 @@ class Meeting:
         """Open the port.
 
         Args:
-          host: as the processes call it; a loopback address binds only that, any other
-            name every interface.
+          host: as the processes call it; for a loopback address only that is bound, for
+            any other name every interface.
           port: to listen on.
           count: of processes.
           seconds: in which all must have joined.
@@ -106,7 +106,7 @@ class Meeting:
             threading.Thread(target=self._serve, args=(link,), daemon=True).start()
 
     def _watch(self) -> None:
-        """Refuse the meeting when its time is up; then show that process 0 lives."""
+        """Show that process 0 lives; refuse the meeting if some are late."""
         until = time.monotonic() + self._seconds
         while len(self._left) < self._count:
             with self._change:
@@ -165,7 +165,7 @@ class Meeting:
                 )
             elif index in self._members:
                 reason = (
-                    f"two processes came as --process={index}. Number them from 0 to "
+                    f"two processes have --process={index}. Number them from 0 to "
                     f"{self._count - 1}, and end what is left of an earlier run."
                 )
             if reason:

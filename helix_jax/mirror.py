@@ -88,12 +88,12 @@ class Mirror:
           StoreError: the bucket cannot be read or written.
         """
         if read_bytes(self._folder, _JOURNAL) is not None:
-            self._apply(self._unfinished())  # {}: it is only removed
+            self._apply(self._unfinished())  # if empty, only removed
         for key in list_keys(self._folder, _STAGE, f"{_STAGE[:-1]}0"):
             write_bytes(self._folder, key, None)
 
     def changed(self, grown: bool) -> None:
-        """Upload changes; those of files that only grow, once in a while."""
+        """Upload changes; of files that only grow, once every GROWN_SECONDS at most."""
         if not grown or time.monotonic() - self._sent >= GROWN_SECONDS:
             self.send()
 
@@ -213,7 +213,7 @@ def mirrored(url: str, what: str = "a run", *, write: bool = True) -> Iterator[P
         with standing_for(root, url, mirror.changed if write else _nothing):
             try:
                 yield root
-            except (StoreError, LockError):  # the bucket had its minute
+            except (StoreError, LockError):  # the bucket was tried already
                 raise
             except BaseException:
                 if write:
@@ -230,7 +230,7 @@ def mirrored(url: str, what: str = "a run", *, write: bool = True) -> Iterator[P
 
 @contextlib.contextmanager
 def fetched(url: str) -> Iterator[Path]:
-    """A read-only local copy of a bucket folder, under the same name.
+    """A temporary local copy of a bucket folder, under the same name, for reading.
 
     Raises:
       StoreError: there is nothing, or it cannot be read.

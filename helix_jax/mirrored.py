@@ -29,7 +29,7 @@ def standing_for(
     _folders[name] = (url.rstrip("/"), changed)
     try:
         yield
-    except HelixError as error:  # its reader knows the place by its own name
+    except HelixError as error:  # the user knows the place by its URL
         told = (
             with_public_names(one) if isinstance(one, str) else one
             for one in error.args
@@ -68,7 +68,7 @@ def with_public_names(text: str) -> str:
 
 
 def _inside(path: str, root: str) -> str | None:
-    """What follows the root in a path of it, with its slash; None outside."""
+    """The part of a path below a root, with its slash; None if it is outside."""
     if path == root:
         return ""
     return path[len(root) :] if path.startswith(root + os.sep) else None

@@ -1,8 +1,8 @@
 """Numbers as arguments: widened before they are counted, multiplied or summed.
 
-An array of uint8 labels times 77 classes wraps, as do sums of it; float16 overflows at
-65,504. This file returns numbers in a dtype that is wide enough, with rank, sign and
-range checked; values are checked if they are concrete.
+An array of uint8 labels times 77 classes wraps, as does one plus another; float16
+overflows above 65,504. This file returns numbers in a dtype that is wide enough, with
+rank, sign and range checked; values are checked if they are concrete.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def numbers(who: str, name: str, values: Any, *, rank: int | None = None) -> Any
     """Real numbers in a float dtype in which they can be summed.
 
     Half precision becomes float32, bool and integers float64 (numpy) or the widest
-    float of the moment (traced); float32 and float64 stay as they are.
+    float that is enabled (JAX); float32 and float64 stay as they are.
 
     Args:
       who, name: for errors.
@@ -100,7 +100,7 @@ def whole_numbers(
       remedy: said if one is out of range.
 
     Returns:
-      [N] int64: numpy, or traced (then int32 where float64 is off).
+      [N] int64: numpy, or traced (then int32 where 64-bit types are off).
 
     Raises:
       TypeError: not integers.

@@ -123,7 +123,7 @@ def explain_os_error(
 def os_cause(code: int) -> tuple[str, str]:
     """The reason and the remedy of an error number of the operating system."""
     reason, _, remedy = _REASONS.get(code, os.strerror(code)).partition("; ")
-    return reason, remedy or "see what it says"
+    return reason, remedy or "see the quoted error"
 
 
 @contextlib.contextmanager

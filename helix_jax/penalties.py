@@ -40,8 +40,8 @@ def choose_best(scores: Array) -> tuple[Array, Array]:
     """The place of the best of a grid's scores.
 
     Args:
-      scores: [P] float, more is better; what is not finite is never chosen before what
-        is.
+      scores: [P] float, more is better; one that is not finite is chosen only if none
+        is finite.
 
     Returns:
       [] int32, the first of the best; [] bool, it is at an edge of the grid, so that a

@@ -176,7 +176,7 @@ class Processes:
         with self._change:
             self._lost = (
                 f"{lost.rstrip('.')}. This process stops; start all of them again to "
-                "go on with what is there."
+                "resume from what is there."
             )
             self._change.notify_all()
         if self._met and not self._ended and self._on_loss is not None:
@@ -256,7 +256,7 @@ def _connect(host: str, port: int, name: str, seconds: float) -> Link:
 
 
 def _differences(first: Any, other: Any, index: int) -> list[str]:
-    """The differences of two records, inside nested dictionaries."""
+    """The differences of two records, those in nested dictionaries too."""
 
     def flat(record: Any, name: str = "") -> dict[str, Any]:
         if not isinstance(record, dict) or not record:

@@ -17,7 +17,7 @@ from helix_jax.owners import Owner, decode_owner, encode_owner, has_ended
 from helix_jax.storage import ANSWER_SECONDS, Folder, settle
 from helix_jax.storage_errors import STORAGE_ERRORS, write_error
 
-_SOON_SECONDS = 5.0  # of waiting, where it is retried or optional
+_SOON_SECONDS = 5.0  # of waiting, if the request is retried or optional
 _BEAT_SECONDS = 5.0  # at most one heartbeat per interval, however many are requested
 
 
@@ -58,8 +58,8 @@ class RemotePlace:
             generation = lock.stamp.generation
         with self._one:
             self._owner = owner
-            # Without a bucket there is no key, and yet the condition fails: after some
-            # turns an unconditional write says why, or shows that there is no bucket.
+            # If there is no bucket, there is no key, and yet the condition fails: after
+            # three refusals an unconditional write succeeds or raises the reason.
             taken = self._write(owner, generation)
             self._refused = 0 if taken or seen is not None else self._refused + 1
             return taken
@@ -73,7 +73,7 @@ class RemotePlace:
                 return True
             try:
                 return self._write(owner, self._generation, _SOON_SECONDS)
-            except StoreError:  # the network; its return will show
+            except StoreError:  # the network; a later heartbeat will tell
                 return True
 
     def drop(self) -> None:
@@ -99,7 +99,7 @@ class RemotePlace:
         except STORAGE_ERRORS as error:
             raise write_error(self._folder, FILE, len(record), error) from error
         generation = stamp.generation
-        if not generation:  # it is another's, or a lost answer was that it is ours
+        if not generation:  # another's, or ours and only the answer was lost
             found = self.look()
             if found is None or found.owner != owner:
                 return False

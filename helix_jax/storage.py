@@ -1,7 +1,8 @@
 """Folders of keys: in a local folder, gs://, s3:// or memory://, through TensorStore.
 
-One write of a key is atomic in all of these. No answer from a server within a minute is
-an error: stalled connections are dropped and retried, and no wait is unbounded.
+One write of a key is atomic in all of these. A server that gives no answer within 40
+seconds, and the time for sending, is an error; stalled connections are dropped and
+retried. Only waits for a local disk are unlimited.
 """
 
 import functools
@@ -100,9 +101,9 @@ def _s3_spec(url: str) -> dict[str, Any]:
     if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
         spec["endpoint"] = endpoint
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        if region:  # else the server is asked, as Amazon's always is
+        if region:  # otherwise the server is asked, as Amazon's always is
             spec["aws_region"] = region
-    if os.environ.get("AWS_ACCESS_KEY_ID"):  # else files are looked for, and missed
+    if os.environ.get("AWS_ACCESS_KEY_ID"):  # otherwise files are looked for
         spec["aws_credentials"] = {"type": "environment"}
     return spec
 

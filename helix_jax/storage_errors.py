@@ -63,7 +63,7 @@ class Named(Protocol):
 
     @property
     def local(self) -> str | None:
-        """Its path, or None of a bucket."""
+        """Its path, or None for a bucket."""
 
 
 def read_error(
@@ -83,7 +83,7 @@ def read_error(
       doing: what failed, such as "read".
       otherwise: the cause if it is neither the operating system nor the network.
     """
-    known = _cause(error) or otherwise or ("the read failed", "see what it says")
+    known = _cause(error) or otherwise or ("the read failed", "see the quoted error")
     reason, remedy = known
     return StoreError(
         f"{folder.name}/{key} cannot be {doing} ({brief(error)}): {reason}; {remedy}."
@@ -97,7 +97,7 @@ def write_error(
     cause = _cause(error)
     if cause is None and str(error).startswith("NOT_FOUND") and folder.local is None:
         cause = _NO_BUCKET
-    reason, remedy = cause or ("the write failed", "see what it says")
+    reason, remedy = cause or ("the write failed", "see the quoted error")
     if folder.local is not None and remedy.startswith("make room"):
         left = shutil.disk_usage(_existing(folder.local)).free
         reason += f", {needed_bytes:,} bytes needed and {left:,} bytes left"

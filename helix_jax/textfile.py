@@ -2,9 +2,9 @@
 
 UTF-8 with or without a byte order mark, UTF-16 and UTF-32 with one. A line ends at LF,
 CR LF or CR and nowhere else: U+2028, form feeds and the like are characters of the
-text. JSON loses nothing: a key that occurs twice in one object with different values is
-refused, and so are numbers and nestings that are too large. In JSONL, where keys are
-columns, a repeated key is refused whatever its values.
+text. In JSON a key that occurs twice in one object with different values is refused,
+and so are integers of too many digits and nesting that is too deep. In JSONL, where
+keys are columns, a repeated key is refused whatever its values.
 """
 
 import codecs
@@ -157,8 +157,8 @@ def parse_json(
         repeated, not even with equal values.
 
     Raises:
-      HelixError: malformed, a repeated key in an object, a number or a nesting that is
-        too large.
+      HelixError: malformed, a repeated key in an object, an integer of too many digits,
+        or nesting that is too deep.
     """
     try:
         return json.loads(text, object_pairs_hook=_once if jsonl else _distinct)
@@ -167,7 +167,7 @@ def parse_json(
         remedy = (
             "Each line must be one whole JSON object."
             if jsonl
-            else "Mend it there, or write the file again."
+            else "Correct it there, or write the file again."
         )
         raise raises(
             f"{where}: malformed JSON: {error.msg} at {place}column {error.colno}. "

@@ -1,7 +1,7 @@
 """Names of the transformers library, which is imported on first use.
 
 While it is imported, that library replaces its module with another, so a
-`from transformers import ...` in a second thread can see the one without names.
+`from transformers import ...` in a second thread can see the first, without names.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ def transformers_names(*names: str) -> tuple[Any, ...]:
       names: such as "CONFIG_MAPPING".
 
     Returns:
-      What has these names, in order.
+      The objects with these names, in order.
     """
     with _one_at_a_time, _without_advice():
         importlib.import_module(_LIBRARY)
@@ -33,7 +33,7 @@ def transformers_names(*names: str) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
-    """Without torch the library warns that models are unavailable: its own."""
+    """Silence the warning that, without torch, the library's models are unavailable."""
     before = os.environ.get(_QUIET)
     os.environ[_QUIET] = "1"
     try:

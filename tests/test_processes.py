@@ -112,7 +112,7 @@ def test_what_has_failed_is_told_to_all(coordinator):
             50,
             "process 1 was started with --processes=3, process 0 with",
         ),
-        ([0, 1, 1], [3] * 3, 50, "two processes came as --process=1. Number them from"),
+        ([0, 1, 1], [3] * 3, 50, "two processes have --process=1. Number them from"),
     ],
     ids=["some missing", "the first missing", "another number", "one twice"],
 )
@@ -139,7 +139,7 @@ def test_who_comes_after_the_refusal_is_told_too(coordinator):
 
     first, second = come(1), come(1)
     for said in (next(first), next(second), next(come(2))):
-        assert said["refused"].startswith("two processes came as --process=1")
+        assert said["refused"].startswith("two processes have --process=1")
     meeting.close(seconds=0)
 
 

@@ -135,7 +135,7 @@ def test_what_is_not_to_be_had_is_refused(own, fitted):
     (x, _), _ = planted(4, 40)
     y_hat = np.asarray(fitted[0](x))
     for coverage in (0.99999, 1.0, 0.0):
-        with pytest.raises(ArtefactError, match=r"is not to be had of 1\d{3} calib"):
+        with pytest.raises(ArtefactError, match=r"cannot be had from 1\d{3} calib"):
             own("cosine", x, y_hat, coverage=coverage)
     with pytest.raises(ValueError, match=f"needs {LEAST_ROWS} rows in each half"):
         fit_confidence(*fitted, (rows[0][:30], rows[1][:30]), documents[:30])

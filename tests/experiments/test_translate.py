@@ -131,7 +131,7 @@ def test_wrong_input_is_one_line_and_nothing_is_written(made, tmp_path, capsys):
         (("--map=hub:alone", given[1], place), "is no name of a map on the hub"),
         ((given[0], f"--in={tmp_path}/narrow.npy", place), "these are of the width"),
         ((given[0], f"--in={tmp_path}/no.npy", place), "no.npy"),
-        ((*given, place, "--coverage=1"), "is not to be had of"),
+        ((*given, place, "--coverage=1"), "cannot be had from"),
         ((*given, place, "--revision=v1"), "revision='v1' is for maps of the hub"),
         ((given[0], "--tiny", place), "give both, or neither"),
         (

@@ -302,7 +302,7 @@ def test_what_does_not_fit_is_refused_with_what_to_do(folder, tmp_path):
     )
     with pytest.raises(StoreError, match=r"experiments.fit.*or give --confidence=none"):
         make_translation(read_map(bare), cosine="cosine")
-    with pytest.raises(ArtefactError, match=r"a coverage of 0\.9999 is not to be had"):
+    with pytest.raises(ArtefactError, match=r"a coverage of 0\.9999 cannot be had"):
         make_translation(found, cosine="cosine", coverage=0.9999)
     named = write_parquet(tmp_path / "v.parquet", cosine=LABELS)
     with pytest.raises(StoreError, match="has a column 'cosine' already; rename"):
