@@ -106,7 +106,7 @@ def test_auto_takes_jax_for_native_families_and_torch_for_others(copy, caplog):
         vocab_size=61, hidden_size=16, num_hidden_layers=2, context_length=32
     )
     transformers.AutoModel.from_config(config).save_pretrained(copy / "rwkv")
-    with pytest.raises(CheckpointError, match="'rwkv' is not supported by the engine"):
+    with pytest.raises(CheckpointError, match="'rwkv' is not supported by the JAX eng"):
         load_model_by("jax", str(copy / "rwkv"))
     model = load_model_by("auto", str(copy / "rwkv"))
     assert (
