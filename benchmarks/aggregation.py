@@ -31,8 +31,9 @@ if __name__ != "__main__":  # slow, and not needed to read flags
     from helix_jax.array_files import read_npz
     from helix_jax.net.aggregation.agreement import new_agreement
     from helix_jax.net.aggregation.identity_files import make_identity
-    from helix_jax.net.certificates import LOCAL_NAMES, make_authority, make_server
+    from helix_jax.net.certificates import make_authority, make_server
     from helix_jax.net.identities import Identities
+    from helix_jax.net.names import LOCAL_NAMES
     from helix_jax.private.aggregation import MomentsFormat, decode, encode
     from helix_jax.private.aggregation.int128 import add, zeros
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks.service_processes import Started, started
 from helix_jax.net import Connection, connect, read_token
-from helix_jax.net.certificates import LOCAL_NAMES, make_authority, make_server
+from helix_jax.net.certificates import make_authority, make_server
 from helix_jax.net.identities import Identities
+from helix_jax.net.names import LOCAL_NAMES
 from helix_jax.net.state import State
 from helix_jax.net.state_file import FILE
 from helix_jax.private.planted import planted_layer

@@ -26,9 +26,6 @@ import logging
 from pathlib import Path
 
 from helix_jax.errors import RunError
-from helix_jax.net.aggregation.identity_files import read_identity
-from helix_jax.net.server import check_listening, serve_service
-from helix_jax.net.settings import ServiceSettings
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
 
@@ -39,6 +36,9 @@ if __name__ != "__main__":  # slow, and flags are read without
         read_agreement,
     )
     from helix_jax.net.aggregation.desk import Deadlines
+    from helix_jax.net.aggregation.identity_files import read_identity
+    from helix_jax.net.server import check_listening, serve_service
+    from helix_jax.net.settings import ServiceSettings
 
 
 @dataclasses.dataclass(frozen=True)

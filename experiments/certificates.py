@@ -13,25 +13,26 @@ whoever has it can pose as any client. docs/deploy.md says who gets which file.
 Cost: two seconds.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 
-from helix_jax.net.certificate_files import Pair, require_free
-from helix_jax.net.certificates import (
-    AUTHORITY,
-    LOCAL_NAMES,
-    MOST_DAYS,
-    SERVER,
-    check_client,
-    check_server,
-    make_authority,
-    make_client,
-    make_server,
-)
-from helix_jax.net.pins import pin_of
-from helix_jax.net.tls import read_certificate
+from helix_jax.net.names import AUTHORITY, LOCAL_NAMES, MOST_DAYS, SERVER
 from helix_jax.reports import Table
 from helix_jax.runs import Report, Run, experiment, option
+
+if __name__ != "__main__":  # of an extra, and flags are read without
+    from helix_jax.net.certificate_files import Pair, require_free
+    from helix_jax.net.certificates import (
+        check_client,
+        check_server,
+        make_authority,
+        make_client,
+        make_server,
+    )
+    from helix_jax.net.pins import pin_of
+    from helix_jax.net.tls import read_certificate
 
 
 @dataclasses.dataclass(frozen=True)

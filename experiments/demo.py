@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 
 from experiments.shared.about import BRACKETS
-from experiments.shared.local_service import local_service
 from helix_jax import assets
 from helix_jax.reports import (
     Answer,
@@ -48,6 +47,7 @@ from helix_jax.runs import Experiment, Report, Run, experiment, option
 
 if __name__ != "__main__":  # slow, and flags are read without
     from experiments import encrypted, generate, pairs, private_fit, query, similarity
+    from experiments.shared.local_service import local_service
 
 TITLE = "One affine map between independently trained language models"
 OF_MODELS = "perplexity of held-out text"

@@ -20,10 +20,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from helix_jax.errors import RunError
-from helix_jax.net.server import serve
-from helix_jax.net.settings_file import make_settings, read_settings
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
+
+if __name__ != "__main__":  # of an extra, and flags are read without
+    from helix_jax.net.server import serve
+    from helix_jax.net.settings_file import make_settings, read_settings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,6 @@ from pathlib import Path
 
 from helix_jax.array_files import write_npz
 from helix_jax.errors import RunError
-from helix_jax.net.aggregation.identity_files import read_identity
 from helix_jax.paths import os_errors
 from helix_jax.private import Ledger
 from helix_jax.runs import option
@@ -38,6 +37,7 @@ if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.activations import join, load_embeddings
     from helix_jax.alignment import Moments
     from helix_jax.net.aggregation import SiloConnection, read_agreement, take_part
+    from helix_jax.net.aggregation.identity_files import read_identity
     from helix_jax.private.aggregation import Silo, decode, encode, name_moments
     from helix_jax.transfer.pair_fit import pair_moments
 

@@ -22,13 +22,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from helix_jax.net.aggregation.sum_settings import read_sum_settings
-from helix_jax.net.server import check_listening, serve_service
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
 
 if __name__ != "__main__":  # slow, and flags are read without
     from helix_jax.net.aggregation.provider_sums import DOORS_OF_SUMS, SumService
+    from helix_jax.net.aggregation.sum_settings import read_sum_settings
+    from helix_jax.net.server import check_listening, serve_service
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,6 @@ from pathlib import Path
 
 from helix_jax.atomic import write_file
 from helix_jax.errors import RunError
-from helix_jax.net.aggregation.identity_files import make_identity
 from helix_jax.runs import option
 from helix_jax.runs.program import start_program
 
@@ -33,6 +32,7 @@ if __name__ != "__main__":  # slow, and flags are read without
         parse_key,
         read_agreement,
     )
+    from helix_jax.net.aggregation.identity_files import make_identity
     from helix_jax.private.aggregation import MomentsFormat
 
 

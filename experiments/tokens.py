@@ -14,18 +14,22 @@ has no new budget.
 Cost: two seconds.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import time
 from pathlib import Path
 
 from helix_jax.errors import RunError
-from helix_jax.net.identities import Identities, Issued
 from helix_jax.net.names import check_name
 from helix_jax.reports import Table, print_tables
 from helix_jax.runs import option
 from helix_jax.runs.prepare import prepare_config
 from helix_jax.runs.program import start_program
 from helix_jax.secret_files import make_secret, require_private_folder
+
+if __name__ != "__main__":  # of an extra, and flags are read without
+    from helix_jax.net.identities import Identities, Issued
 
 STATE_FILE = "state.db"
 _DAY = 86400.0

@@ -5,6 +5,10 @@ class HelixError(Exception):
     """Base class of these errors; wrong arguments are ValueError or TypeError."""
 
 
+class ExtraError(HelixError, ImportError):
+    """A package that is needed belongs to an extra that is not installed."""
+
+
 class PathError(HelixError, ValueError):
     """A path cannot be used: which one, why, and what to do."""
 

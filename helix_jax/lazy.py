@@ -24,6 +24,8 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from helix_jax.extras import optional_imports
+
 
 def lazy_names(package: str) -> None:
     """Import what a package names under `if TYPE_CHECKING:` on first use.
@@ -44,7 +46,8 @@ class LazyPackage(types.ModuleType):
         origin = None if name.startswith("__") else self._origins().get(name)
         if origin is None:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(origin[0]), origin[1])
+        with optional_imports():
+            value = getattr(importlib.import_module(origin[0]), origin[1])
         vars(self)[name] = value
         return value
 

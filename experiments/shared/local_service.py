@@ -10,8 +10,9 @@ from typing import Any
 
 from helix_jax.atomic import write_file
 from helix_jax.errors import RunError
-from helix_jax.net.certificates import LOCAL_NAMES, make_authority, make_server
+from helix_jax.net.certificates import make_authority, make_server
 from helix_jax.net.identities import Identities
+from helix_jax.net.names import LOCAL_NAMES
 from helix_jax.net.state_file import FILE
 from helix_jax.progress import stage
 from helix_jax.secret_files import make_secret

@@ -34,12 +34,9 @@ from helix_jax.net.certificate_files import (
     take_key,
     write_certificate,
 )
-from helix_jax.net.names import check_name
+from helix_jax.net.names import AUTHORITY, MOST_DAYS, SERVER, check_name
 from helix_jax.net.tls import read_certificate
 
-AUTHORITY, SERVER = "authority", "server"
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-MOST_DAYS = 3650
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
 
 

@@ -1,9 +1,15 @@
-"""Valid names of clients, in tokens, certificates, logs and the ledger alike."""
+"""Valid names of clients, in tokens, certificates, logs and the ledger alike.
+
+Also what certificates are made for by default; nothing here needs an extra.
+"""
 
 import re
 
 from helix_jax.errors import RunError
 
+AUTHORITY, SERVER = "authority", "server"  # files of certificates, so no clients
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+MOST_DAYS = 3650  # that a certificate holds
 _TOKEN_ID = re.compile(r"[0-9a-f]{16}")
 _MOST = 64  # characters, as in a certificate's common name
 

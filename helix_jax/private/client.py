@@ -66,7 +66,7 @@ class Client:
 
         Raises:
           ProtocolError: there is no such profile.
-          ImportError: Pyfhel is not installed.
+          ExtraError: Pyfhel is not installed.
           RuntimeError: the device computes wrong results, see `self_test`.
         """
         self.profile, self._process = find_profile(profile), os.getpid()

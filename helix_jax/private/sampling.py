@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from helix_jax.extras import optional_imports
 from helix_jax.private.profiles import Profile
 
 SEED_BYTES = 32
@@ -38,15 +39,10 @@ def keystream(seed: bytes, length: int, number: int = 0) -> bytes:
       number: the nonce; each gives a stream of its own.
 
     Raises:
-      ImportError: the package `cryptography` is not installed.
+      ExtraError: the package `cryptography` is not installed.
     """
-    try:
+    with optional_imports():
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
-    except ImportError as error:
-        raise ImportError(
-            "seeds are expanded by `cryptography`, which is not installed: run `make "
-            "crypto`, or pip install helix_jax[crypto] as the README says."
-        ) from error
     # Four bytes of block counter, then twelve of nonce.
     cipher = algorithms.ChaCha20(seed, (number << 32).to_bytes(16, "little"))
     return Cipher(cipher, mode=None).encryptor().update(bytes(length))

@@ -13,6 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from helix_jax.errors import KeyRoleError
+from helix_jax.extras import optional_imports
 from helix_jax.private.profiles import Profile
 
 _HEADER_BYTES = 88
@@ -29,15 +30,10 @@ class SecretKey:
         """Make a new key from the operating system's randomness.
 
         Raises:
-          ImportError: Pyfhel is not installed.
+          ExtraError: Pyfhel is not installed.
         """
-        try:
+        with optional_imports():
             from Pyfhel import Pyfhel
-        except ImportError as error:
-            raise ImportError(
-                "keys are made by Pyfhel, which is not installed: run `make crypto`, "
-                "or pip install helix_jax[crypto] as the README says."
-            ) from error
         self.profile = profile
         self._seal = Pyfhel()
         bits = [prime.bit_length() for prime in profile.primes]

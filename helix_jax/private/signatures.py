@@ -5,6 +5,8 @@ Keys and signatures are bytes; any 32 bytes are a signing key.
 
 from types import ModuleType
 
+from helix_jax.extras import optional_imports
+
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
@@ -13,7 +15,7 @@ def verifying_key(signing_key: bytes) -> bytes:
     """The public half of an Ed25519 identity.
 
     Raises:
-      ImportError: the package `cryptography` is not installed.
+      ExtraError: the package `cryptography` is not installed.
     """
     private = _ed25519().Ed25519PrivateKey.from_private_bytes(signing_key)
     return private.public_key().public_bytes_raw()
@@ -37,11 +39,6 @@ def is_signed(key: bytes, signature: bytes, digest: bytes) -> bool:
 
 
 def _ed25519() -> ModuleType:
-    try:
+    with optional_imports():
         from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError as error:
-        raise ImportError(
-            "signatures are made by `cryptography`, which is not installed: run `make "
-            "crypto`, or pip install helix_jax[crypto] as the README says."
-        ) from error
     return ed25519

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from helix_jax.errors import HelixError
+from helix_jax.extras import optional_imports
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito 2008).
 COLOURS = (
@@ -58,14 +58,10 @@ def place_legend(figure: Any, axes: Any) -> None:
 
 
 def new_figure(*, width: float, height: float) -> tuple[Any, Any]:
-    try:
+    with optional_imports():
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise HelixError(
-            "plots need matplotlib; install it with: pip install 'helix_jax[plots]'"
-        ) from error
     matplotlib.rcParams["svg.hashsalt"] = "helix_jax"  # reproducible ids in an SVG
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from absl import flags
 
 from helix_jax.errors import HelixError
+from helix_jax.extras import explain_missing
 from helix_jax.interrupts import quiet_pipes
 from helix_jax.paths import explain_os_error
 from helix_jax.processes import Processes, current
@@ -217,6 +218,8 @@ def _explained(error: Exception) -> str | None:
         return explain_os_error(error, os.fsdecode(error.filename))
     if isinstance(error, OSError):
         return f"the system says: {error.strerror or error}."
+    if isinstance(error, ImportError):
+        return explain_missing(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return (
             f"out of memory ({str(error).strip() or 'no more can be had'}); use fewer "

@@ -2,12 +2,8 @@
 
 import pytest
 
-from helix_jax.net.certificates import (
-    LOCAL_NAMES,
-    make_authority,
-    make_client,
-    make_server,
-)
+from helix_jax.net.certificates import make_authority, make_client, make_server
+from helix_jax.net.names import LOCAL_NAMES
 
 from .services import plant, serving
 from .town import found

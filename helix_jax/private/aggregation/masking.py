@@ -16,6 +16,7 @@ import numpy as np
 
 from helix_jax.private.aggregation import primitives
 from helix_jax.private.aggregation.int128 import BLOCK, add, blocks, subtract
+from helix_jax.private.aggregation.session import PROTOCOL
 
 _ZEROS = bytes(8 * BLOCK)
 
@@ -92,4 +93,4 @@ def share_key(
 
 
 def _label(use: bytes, *silos: int) -> bytes:
-    return primitives.PROTOCOL + b": " + use + b"".join(k.to_bytes(2) for k in silos)
+    return PROTOCOL + b": " + use + b"".join(k.to_bytes(2) for k in silos)

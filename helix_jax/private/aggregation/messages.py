@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 from helix_jax.errors import ProtocolError
 from helix_jax.private.aggregation.bodies import set_bytes
-from helix_jax.private.aggregation.primitives import KEY_BYTES, PROTOCOL, TAG_BYTES
-from helix_jax.private.aggregation.session import Session
+from helix_jax.private.aggregation.primitives import KEY_BYTES, TAG_BYTES
+from helix_jax.private.aggregation.session import PROTOCOL, Session
 from helix_jax.private.aggregation.shamir import SHARE_BYTES
 from helix_jax.private.signatures import SIGNATURE_BYTES, is_signed, sign
 

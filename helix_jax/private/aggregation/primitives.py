@@ -12,8 +12,9 @@ import hashlib
 import hmac
 
 from helix_jax.errors import ProtocolError
+from helix_jax.extras import optional_imports
 
-try:
+with optional_imports():
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.asymmetric.x25519 import (
         X25519PrivateKey,
@@ -28,13 +29,7 @@ try:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-except ImportError as error:
-    raise ImportError(
-        "helix_jax.private.aggregation needs the cryptography package: "
-        "pip install 'helix_jax[crypto]'."
-    ) from error
 
-PROTOCOL = b"helix_jax aggregation 2"  # prefix of everything that is hashed
 KEY_BYTES = 32
 TAG_BYTES = 16
 _NO_NONCE = bytes(12)

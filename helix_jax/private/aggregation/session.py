@@ -6,9 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 
-from helix_jax.private.aggregation.primitives import PROTOCOL
 from helix_jax.private.signatures import KEY_BYTES, verifying_key
 
+PROTOCOL = b"helix_jax aggregation 2"  # prefix of everything that is hashed
 MAX_SILOS = 1000
 MAX_LENGTH = 2**36
 

@@ -23,6 +23,7 @@ from typing import Protocol
 
 import numpy as np
 
+from helix_jax.extras import optional_imports
 from helix_jax.private.sampling import secret_bytes
 
 ROW_BYTES = 16
@@ -43,7 +44,8 @@ class TweakedHash:
     """The hash of labels, under a key of 16 bytes and for one use."""
 
     def __init__(self, key: bytes, use: bytes):
-        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+        with optional_imports():
+            from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
         own = hashlib.sha256(b"helix_jax labels 1: " + use + key).digest()[:16]
         self._cipher = Cipher(algorithms.AES(own), modes.ECB()).encryptor()
