@@ -108,6 +108,7 @@ def check(config: AttackConfig, _: Specs) -> None:
         "policies": ("logits", "rounded:8", "label"),
     },
     check=check,
+    needs=("Pyfhel",),
 )
 def compute(config: AttackConfig, _: Run) -> Report:
     """Attack, tabulate; see the module docstring."""

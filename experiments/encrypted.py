@@ -124,7 +124,9 @@ def check(config: EncryptedConfig, _: Specs) -> None:
         check_policies("policy", config.policy)
 
 
-@experiment(tiny=TINY_TEXTS | {"queries": 8, "width": 64}, check=check)
+@experiment(
+    tiny=TINY_TEXTS | {"queries": 8, "width": 64}, check=check, needs=("Pyfhel",)
+)
 def compute(config: EncryptedConfig, _: Run) -> Report:
     """Ask, time, compare; see the module docstring."""
     problem = real_problem(config) if config.source else made_problem(config)

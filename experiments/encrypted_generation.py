@@ -99,6 +99,7 @@ def check(config: EncryptedGenerationConfig, specs: Specs) -> None:
         "repeats": 1,
     },
     check=check,
+    needs=("Pyfhel",),
 )
 def compute(config: EncryptedGenerationConfig, run: Run) -> Report:
     """Write texts both ways and compare; see the module docstring."""

@@ -137,7 +137,9 @@ def check(config: PrivateFitConfig, _: Specs) -> None:
 
 
 @experiment(
-    tiny=TINY_TEXTS | {"rows": 300, "source_width": 24, "target_width": 20}, check=check
+    tiny=TINY_TEXTS | {"rows": 300, "source_width": 24, "target_width": 20},
+    check=check,
+    needs=("Pyfhel",),
 )
 def compute(config: PrivateFitConfig, run: Run) -> Report:
     """Fit both ways and compare; see the module docstring."""

@@ -109,6 +109,7 @@ def check(config: SearchConfig, _: Specs) -> None:
 @experiment(
     tiny=TINY_TEXTS | {"queries": 8, "rows": 600, "width": 32, "block_rows": 64},
     check=check,
+    needs=("Pyfhel",),
 )
 def compute(config: SearchConfig, run: Run) -> Report:
     """Index, ask, compare; see the module docstring."""

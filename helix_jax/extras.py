@@ -5,6 +5,7 @@ imports that fail elsewhere.
 """
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 
 from helix_jax.errors import ExtraError
@@ -35,14 +36,21 @@ def explain_missing(error: BaseException) -> str | None:
     """What to install after a failed import; None if no extra has the package."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     package = (name or "").partition(".")[0]
-    extras = EXTRAS.get(package)
-    if extras is None:
-        return None
-    made = ", or run `make crypto` in a checkout" if "crypto" in extras else ""
-    return (
-        f"the package {package} is not installed: pip install 'helix_jax[{extras}]'"
-        f"{made}."
-    )
+    return _remedy(package) if package in EXTRAS else None
+
+
+def require_packages(*names: str) -> None:
+    """Refuse to begin long work that will need a package which is not installed.
+
+    Args:
+      *names: of EXTRAS; nothing is imported.
+
+    Raises:
+      ExtraError: says what to install.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise ExtraError(_remedy(name))
 
 
 @contextlib.contextmanager
@@ -59,3 +67,12 @@ def optional_imports() -> Iterator[None]:
         if said is None:
             raise
         raise ExtraError(said) from error
+
+
+def _remedy(package: str) -> str:
+    extras = EXTRAS[package]
+    made = ", or run `make crypto` in a checkout" if "crypto" in extras else ""
+    return (
+        f"the package {package} is not installed: pip install 'helix_jax[{extras}]'"
+        f"{made}."
+    )

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from helix_jax.errors import RunError
+from helix_jax.extras import require_packages
 from helix_jax.processes import current
 from helix_jax.reports import (
     Answer,
@@ -101,6 +102,7 @@ class Experiment:
         compute: Callable[[Any, Any], Report],
         tiny: Mapping[str, Any],
         check: Callable[[Any, Specs], object] | None,
+        needs: Sequence[str],
     ):
         """Made by `experiment`."""
         functools.update_wrapper(self, compute)
@@ -108,6 +110,7 @@ class Experiment:
         # Not the module's name, which is __main__ if the program was started.
         self.name = Path(compute.__code__.co_filename).stem
         self._compute, self._tiny, self._check = compute, tiny, check
+        self._needs = needs
 
     def __call__(self, config: Any, run: Run) -> Report:
         """The report of the program for a prepared config."""
@@ -129,8 +132,10 @@ class Experiment:
 
         Raises:
           RunError: names the flag, its value and what was expected.
+          ExtraError: a package that it needs is not installed.
         """
         config = prepare_config(config, tiny=self._tiny)
+        require_packages(*self._needs)
         if hasattr(config, "check"):  # of its class: flags that depend on each other
             config.check()
         specs: Specs = {}
@@ -187,6 +192,7 @@ def experiment(
     *,
     tiny: Mapping[str, Any] | None = None,
     check: Callable[[Any, Specs], object] | None = None,
+    needs: Sequence[str] = (),
 ) -> Callable[[Callable[[Any, Run], Report]], Experiment]:
     """Make a program of `compute(config, run) -> Report`.
 
@@ -195,8 +201,9 @@ def experiment(
       check: refuses incompatible flags before the work directory is touched; takes the
         prepared config, and the architecture of every model that it names (None for
         embeddings made elsewhere).
+      needs: packages of extras (`helix_jax.extras`) without which it does not begin.
     """
-    return lambda compute: Experiment(compute, tiny or {}, check)
+    return lambda compute: Experiment(compute, tiny or {}, check, needs)
 
 
 def _config_class(compute: Callable[..., Any]) -> type:
