@@ -13,27 +13,19 @@ from experiments import programs
 from helix_jax.errors import ExtraError
 from helix_jax.extras import EXTRAS, explain_missing, optional_imports, require_packages
 
+from .without import without
+
 ROOT = Path(__file__).parents[1]
-INSTALLED = {
-    "httpx2",
-    "uvloop",
-}  # by what every program needs, such as the hub's client
+# Installed by what every program needs, such as the hub's client.
+INSTALLED = {"httpx2", "uvloop"}
+PAIR = ["--source=pebble-neox", "--target=pebble-llama"]
 NAMES = {"scikit-learn": "sklearn"}  # packages that are imported by another name
 
 BARE = """
-import contextlib, importlib, io, json, runpy, sys
-from importlib.machinery import PathFinder
+import contextlib, io, json, runpy
 
-words, hidden = json.loads(sys.argv[1])
-
-class Finder(PathFinder):  # as where the extras are not installed
-    @classmethod
-    def find_spec(cls, name, *args):
-        return None if name.split(".")[0] in hidden else super().find_spec(name, *args)
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
 ends = []
-for name, *rest in words:
+for name, *rest in json.loads(sys.argv[1]):
     said = io.StringIO()
     sys.argv[:] = [name, *rest]
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -51,9 +43,9 @@ print("ENDS", json.dumps(ends))
 
 def bare(folder: Path, *words: list[str]) -> list[tuple[int, str]]:
     """(exit status, what was printed) of programs run without any extra."""
-    given = json.dumps([words, sorted(set(EXTRAS) - INSTALLED)])
+    code = without(*set(EXTRAS) - INSTALLED) + BARE
     run = subprocess.run(
-        [sys.executable, "-c", BARE, given],
+        [sys.executable, "-c", code, json.dumps(words)],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -78,16 +70,7 @@ def test_every_program_shows_its_help(tmp_path):
 @pytest.mark.parametrize(
     ("words", "package"),
     [
-        (
-            [
-                "encrypted",
-                "--tiny",
-                "--workdir=w",
-                "--source=pebble-neox",
-                "--target=pebble-llama",
-            ],
-            "Pyfhel",
-        ),
+        (["encrypted", *PAIR, "--tiny", "--workdir=w"], "Pyfhel"),
         (["private_fit", "--tiny", "--workdir=w"], "Pyfhel"),
         (["private_search", "--tiny", "--workdir=w"], "Pyfhel"),
         (["encrypted_generation", "--tiny", "--workdir=w"], "Pyfhel"),

@@ -21,6 +21,7 @@ from helix_jax.models.torch_engine import load_torch_model, torch_states
 from helix_jax.models.torch_engine.spec import UNBOUNDED
 
 from ..conftest import slow_but
+from ..without import without
 from .test_parity import all_states, padded, random_tokens
 from .twins import QUICK, TWINS, build_twin
 
@@ -236,16 +237,10 @@ def test_a_text_beside_padding_is_as_alone_where_the_model_would_see_padding(tmp
         np.testing.assert_allclose(got[row, :length], want, atol=1e-5)
 
 
-WITHOUT_TORCH = """
-import importlib, json, pathlib, pkgutil, sys
-from importlib.machinery import PathFinder
-
-class Finder(PathFinder):  # as where torch is not installed
-    @classmethod
-    def find_spec(cls, name, *args):
-        return None if name == "torch" else super().find_spec(name, *args)
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
+WITHOUT_TORCH = (
+    without("torch")
+    + """
+import importlib, json, pathlib, pkgutil
 import helix_jax.activations, helix_jax.runs
 from helix_jax.errors import CheckpointError
 from helix_jax.models import load_tokenizer
@@ -270,6 +265,7 @@ for config in ({"model_type": "mamba"}, {"model_type": "llama", "is_causal": Fal
         except CheckpointError as error:
             print(error)
 """
+)
 
 
 @pytest.mark.slow
